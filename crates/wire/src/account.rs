@@ -1,0 +1,113 @@
+//! Accounts: registering, logging in, who am I.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::{
+    UserId,
+    check::{Checks, Request},
+    limits,
+};
+
+/// Makes an account.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Register {
+    /// The address, at most 255 bytes; its case does not matter.
+    pub email: String,
+    /// 8 characters to 128 bytes.
+    pub password: String,
+}
+
+/// Opens a session.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogIn {
+    /// The address given at registration, in any case.
+    pub email: String,
+    /// The password.
+    pub password: String,
+}
+
+/// An account, as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Its id, the token after `omnichat.v1.u.` in every subject.
+    pub id: UserId,
+    /// The case-folded address.
+    pub email: String,
+    /// When it was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
+/// An open session.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Session {
+    /// The JWT to send as `Authorization: Bearer`.
+    pub access_token: String,
+    /// Always `bearer`.
+    pub token_type: String,
+    /// The life of the access token, in seconds.
+    pub expires_in: u64,
+    /// Opens the next session; good for one use.
+    pub refresh_token: String,
+}
+
+/// The caller's token is good, and the account is active.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validity {
+    /// Whose token it is.
+    pub user_id: UserId,
+    /// Always true: what is not valid is a fault.
+    pub valid: bool,
+}
+
+impl Request for Register {
+    fn check(&self, checks: &mut Checks) {
+        check_email(checks, &self.email);
+        if self.password.chars().count() < limits::PASSWORD_CHARS_MIN {
+            let least = limits::PASSWORD_CHARS_MIN;
+            checks.error("password", "too_short", format!("must have at least {least} characters"));
+        }
+        checks.bytes_at_most("password", &self.password, limits::PASSWORD_BYTES_MAX);
+    }
+}
+
+impl Request for LogIn {
+    /// Only what would cost us something: any other mismatch is answered like a wrong password.
+    fn check(&self, checks: &mut Checks) {
+        checks.bytes_at_most("email", &self.email, limits::EMAIL_BYTES_MAX);
+        checks.bytes_at_most("password", &self.password, limits::PASSWORD_BYTES_MAX);
+    }
+}
+
+fn check_email(checks: &mut Checks, email: &str) {
+    checks.bytes_at_most("email", email, limits::EMAIL_BYTES_MAX);
+    let plain =
+        email.parse::<email_address::EmailAddress>().is_ok_and(|address| address.display_part().is_empty());
+    if !plain || email.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        checks.error("email", "invalid_value", "must be an e-mail address");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_an_address() {
+        let errors = |email: &str| {
+            let mut checks = Checks::default();
+            check_email(&mut checks, email);
+            format!("{checks:?}").matches("FieldError").count()
+        };
+        for good in ["a@b.org", "first.last+tag@sub.example.org", "ü@example.org"] {
+            assert_eq!(errors(good), 0, "{good}");
+        }
+        for bad in ["", "a", "a@", "@b.org", "a b@c.org", "a@b.org\r\nX: y", "A <a@b.org>", "a@b@c.org"] {
+            assert!(errors(bad) > 0, "{bad}");
+        }
+        assert!(errors(&format!("{}@b.org", "a".repeat(255))) > 0);
+    }
+}

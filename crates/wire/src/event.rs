@@ -1,0 +1,63 @@
+//! What happens to a turn, told while it happens, on the turn's event subject. Only the outcome is durable.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Answer, Problem, TurnId};
+
+/// One step of a turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum TurnEvent {
+    /// Postgres has the turn: from here on it cannot be lost.
+    Accepted {
+        /// The turn.
+        turn_id: TurnId,
+        /// Turns of this conversation before it.
+        queue_position: u32,
+    },
+    /// The model is being called.
+    Started {
+        /// The turn.
+        turn_id: TurnId,
+        /// Counts from 1.
+        attempt: i16,
+        /// The model asked for.
+        model: String,
+    },
+    /// The answer goes on.
+    Delta {
+        /// What comes next.
+        text: String,
+    },
+    /// The model is called again: drop the text so far.
+    Restarted {
+        /// The turn.
+        turn_id: TurnId,
+        /// Counts from 1.
+        attempt: i16,
+    },
+    /// The answer is stored.
+    Completed(Box<Answer>),
+    /// There will be no answer.
+    Failed(Box<Problem>),
+    /// Stopped on request.
+    Cancelled {
+        /// The turn.
+        turn_id: TurnId,
+    },
+}
+
+impl TurnEvent {
+    /// The name of the step, as in the `Oc-Event` header.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Accepted { .. } => "accepted",
+            Self::Started { .. } => "started",
+            Self::Delta { .. } => "delta",
+            Self::Restarted { .. } => "restarted",
+            Self::Completed(_) => "completed",
+            Self::Failed(_) => "failed",
+            Self::Cancelled { .. } => "cancelled",
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Header names. On HTTP and NATS alike unless said otherwise.
+
+/// Sends with the same key are the same turn.
+pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// The encoding of the body.
+pub const CONTENT_TYPE: &str = "Content-Type";
+/// The encoding wanted for the answer, when it is not the request's.
+pub const ACCEPT: &str = "Accept";
+/// W3C trace context.
+pub const TRACEPARENT: &str = "traceparent";
+/// Names a request in answers and logs.
+pub const REQUEST_ID: &str = "X-Request-Id";
+/// NATS: the HTTP status of a fault.
+pub const ERROR_CODE: &str = "Nats-Service-Error-Code";
+/// NATS: the sentence of a fault.
+pub const ERROR: &str = "Nats-Service-Error";
+/// NATS: the step that a frame tells.
+pub const EVENT: &str = "Oc-Event";
+/// NATS: the number of a frame within its turn, from 1.
+pub const SEQ: &str = "Oc-Seq";
+/// NATS: the turn that a message is about.
+pub const TURN: &str = "Oc-Turn";
+/// Queue only: where the outcome goes.
+pub const REPLY: &str = "Oc-Reply";

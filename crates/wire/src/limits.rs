@@ -1,0 +1,30 @@
+//! The bounds of what may be sent. Lengths are in bytes of UTF-8 unless the name says otherwise.
+
+/// An e-mail address.
+pub const EMAIL_BYTES_MAX: usize = 255;
+/// A password, shortest.
+pub const PASSWORD_CHARS_MIN: usize = 8;
+/// A password, longest.
+pub const PASSWORD_BYTES_MAX: usize = 128;
+/// The name of a project or prompt, and the title of a conversation.
+pub const NAME_CHARS_MAX: usize = 255;
+/// The description of a project.
+pub const DESCRIPTION_CHARS_MAX: usize = 1_000;
+/// The content of a prompt.
+pub const PROMPT_BYTES_MAX: usize = 32 * 1024;
+/// The content of a message.
+pub const MESSAGE_BYTES_MAX: usize = 32 * 1024;
+/// A request's body.
+pub const BODY_BYTES_MAX: usize = 128 * 1024;
+/// What the broker carries in one message; answers may be larger than requests.
+pub const PAYLOAD_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// An answer of a model.
+pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// An idempotency key.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// The name of a model.
+pub const MODEL_BYTES_MAX: usize = 255;
+/// Calls to a provider for one turn, over all processes and restarts.
+pub const ATTEMPTS_MAX: i16 = 3;
+/// Entries of a list's page, unless asked for less.
+pub const PAGE_ENTRIES_MAX: u32 = 1_000;

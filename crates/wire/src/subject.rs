@@ -1,0 +1,79 @@
+//! Subjects that are no operations: events, the queue of turns, and what services say among themselves.
+
+use crate::{ConversationId, TurnId, UserId};
+
+/// Where the steps of a turn are told: `omnichat.v1.u.<user>.events.turn.<turn>`.
+pub fn turn_events(user: UserId, turn: TurnId) -> String {
+    format!("omnichat.v1.u.{user}.events.turn.{turn}")
+}
+
+/// Where the front puts a turn. The stream's transform puts the partition in front.
+pub fn turn_queue(user: UserId, conversation: ConversationId) -> String {
+    format!("omnichat.q.turn.{user}.{conversation}")
+}
+
+/// Where the front puts a repeated send: the same partition, and outside the conversation's bound, as every repeat has a
+/// subject of its own.
+pub fn turn_repeat(partition: u16, user: UserId, conversation: ConversationId, turn: TurnId) -> String {
+    format!("omnichat.q.p.{partition}.{user}.{conversation}.{turn}")
+}
+
+/// What the consumer of a partition reads.
+pub fn partition_filter(partition: u16) -> String {
+    format!("omnichat.q.p.{partition}.>")
+}
+
+/// The inbox prefix of a user's direct connection.
+pub fn user_inbox(user: UserId) -> String {
+    format!("_INBOX.{user}")
+}
+
+/// The partition of a conversation, as the server's `{{partition(n,2)}}` computes it: FNV-1a of the token, modulo `n`.
+pub fn partition_of(conversation: ConversationId, partitions: u16) -> u16 {
+    let hash = conversation
+        .to_string()
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    u16::try_from(hash % u32::from(partitions.max(1))).unwrap_or_default()
+}
+
+/// A subject that is no operation, for the catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Channel {
+    /// The subject, with `{name}` where a token varies.
+    pub pattern: &'static str,
+    /// Who may publish.
+    pub from: &'static str,
+    /// Who listens.
+    pub to: &'static str,
+    /// What travels there.
+    pub summary: &'static str,
+}
+
+/// Every subject that is no operation.
+pub const CHANNELS: &[Channel] = &[
+    Channel {
+        pattern: "omnichat.v1.u.{user}.events.turn.{turn}",
+        from: "chat",
+        to: "the user",
+        summary: "The steps of a turn, while they happen.",
+    },
+    Channel {
+        pattern: "omnichat.q.turn.{user}.{conversation}",
+        from: "chat (front)",
+        to: "stream TURNS",
+        summary: "A turn to be run; the stream turns the subject into the next one.",
+    },
+    Channel {
+        pattern: "omnichat.q.p.{partition}.{user}.{conversation}",
+        from: "stream TURNS",
+        to: "chat (owner of the partition)",
+        summary: "A turn in its partition.",
+    },
+    Channel {
+        pattern: "omnichat.q.p.{partition}.{user}.{conversation}.{turn}",
+        from: "chat (front)",
+        to: "chat (owner of the partition)",
+        summary: "A repeated send, to be answered with the outcome of the first.",
+    },
+];

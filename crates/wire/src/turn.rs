@@ -1,0 +1,233 @@
+//! Turns: one message of the user and its one outcome.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::{
+    ConversationId, MessageId, Problem, Settings, TurnId,
+    check::{Checks, Request},
+    conversation::check_model,
+    limits,
+};
+
+/// Sends a message, and asks for the model's answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendMessage {
+    /// The text, at most 32 KiB; kept byte for byte.
+    pub content: String,
+    /// Another model than the conversation's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// How the model is called, over the conversation's settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
+    /// Only false so far: answers come whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<bool>,
+}
+
+/// Which messages to list.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListMessages {
+    /// `all` for every branch; absent: the active path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<Branch>,
+}
+
+/// Which part of the message tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Branch {
+    /// The path from the newest leaf to the root.
+    Active,
+    /// The whole tree.
+    All,
+}
+
+/// Which turn to find by the key it was sent with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FindTurn {
+    /// The `Idempotency-Key` of the send.
+    pub idempotency_key: String,
+}
+
+/// Who wrote a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// A message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its id; an assistant's message has the id of its turn.
+    pub id: MessageId,
+    /// The conversation it belongs to.
+    pub conversation_id: ConversationId,
+    /// What it follows: for an answer the user's message; for a user's message the answer before it.
+    pub parent_id: Option<MessageId>,
+    /// The turn that brought it.
+    pub turn_id: TurnId,
+    /// 2 × turn for the user, 2 × turn + 1 for the answer: orders a conversation without branches.
+    pub seq: i64,
+    /// Who wrote it.
+    pub role: Role,
+    /// The text.
+    pub content: String,
+    /// When it was stored.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
+/// Tokens of a call, as the provider counted them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens sent to the model.
+    pub prompt_tokens: u32,
+    /// Tokens of the answer.
+    pub completion_tokens: u32,
+    /// Both together.
+    pub total_tokens: u32,
+}
+
+/// The completed outcome of a turn: the reply to a send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The assistant's message.
+    pub message_id: MessageId,
+    /// Its text.
+    pub response: String,
+    /// When it was stored.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// The turn.
+    pub turn_id: TurnId,
+    /// The assistant's message, whole.
+    pub message: Message,
+    /// What it took; null where the provider did not say.
+    pub usage: Option<Usage>,
+    /// `stop`, or `length` when the model was cut at its longest answer.
+    pub finish_reason: String,
+    /// The model that answered.
+    pub model: String,
+}
+
+/// Where a turn stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnStatus {
+    /// Accepted, and without an outcome yet.
+    Running,
+    /// The answer is stored.
+    Completed,
+    /// There will be no answer.
+    Failed,
+    /// Stopped on request.
+    Cancelled,
+}
+
+/// A turn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Turn {
+    /// Its id.
+    pub id: TurnId,
+    /// The conversation it belongs to.
+    pub conversation_id: ConversationId,
+    /// Where it stands.
+    pub status: TurnStatus,
+    /// Calls to a provider so far, at most 3; 1 from the start.
+    pub attempt: i16,
+    /// Counts the conversation's turns from 0.
+    pub seq: i64,
+    /// The key it was sent with.
+    pub idempotency_key: Option<String>,
+    /// The model asked for.
+    pub model: String,
+    /// When it was accepted.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When it had its outcome.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub finished_at: Option<OffsetDateTime>,
+    /// What it took.
+    pub usage: Option<Usage>,
+    /// Why it failed.
+    pub fault: Option<Problem>,
+    /// Its messages: the user's, then the answer when there is one.
+    pub messages: Vec<Message>,
+}
+
+impl Request for SendMessage {
+    fn check(&self, checks: &mut Checks) {
+        if is_blank(&self.content) {
+            checks.error("content", "empty_message", "must not be empty");
+        }
+        if self.content.len() > limits::MESSAGE_BYTES_MAX {
+            let most = limits::MESSAGE_BYTES_MAX;
+            checks.error("content", "message_too_long", format!("must have at most {most} bytes"));
+        }
+        checks.storable("content", &self.content);
+        check_model(checks, self.model.as_deref());
+        if let Some(settings) = &self.settings {
+            settings.check(checks);
+        }
+        if self.stream == Some(true) {
+            checks.error("stream", "invalid_value", "answers come whole: leave this field out");
+        }
+    }
+}
+
+impl Request for ListMessages {
+    fn check(&self, _: &mut Checks) {}
+}
+
+impl Request for FindTurn {
+    fn check(&self, checks: &mut Checks) {
+        checks.bytes_at_most("idempotency_key", &self.idempotency_key, limits::IDEMPOTENCY_KEY_BYTES_MAX);
+    }
+}
+
+/// Nothing that a reader could see: white space and the invisible format characters people paste by accident.
+fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| {
+        c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Encoding;
+
+    fn send(content: &str) -> Result<SendMessage, crate::Fault> {
+        let body = serde_json::json!({ "content": content }).to_string();
+        Encoding::Json.decode(body.as_bytes())
+    }
+
+    #[test]
+    fn a_message_is_bounded_in_bytes_and_never_blank() {
+        assert!(send(&"é".repeat(limits::MESSAGE_BYTES_MAX / 2)).is_ok());
+        let code = |content: &str| send(content).unwrap_err().errors[0].code.to_string();
+        assert_eq!(code(&"x".repeat(limits::MESSAGE_BYTES_MAX + 1)), "message_too_long");
+        for blank in ["", " \n\t", "\u{200b}\u{feff}"] {
+            assert_eq!(code(blank), "empty_message");
+        }
+        assert_eq!(code("a\0b"), "invalid_character");
+    }
+
+    #[test]
+    fn hostile_text_is_kept_byte_for_byte() {
+        for text in
+            ["\u{202e}txt", "\u{1b}[31m", "<script>", "'; drop table users; --", "{{7*7}}", "e\u{301}\u{301}"]
+        {
+            assert_eq!(send(text).unwrap().content, text);
+        }
+    }
+}
