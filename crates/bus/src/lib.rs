@@ -1,1 +1,34 @@
-//! bus
+//! The only crate that knows async-nats. Everything else speaks of operations, deliveries and events.
+//!
+//! - [`connection`]: one connection per role, with the role's own identity
+//! - [`call`]: a request and its reply (the ingress)
+//! - [`endpoints`]: answering requests (the services); [`incoming`]: one request, [`reply`]: where its answer may go
+//! - [`queue`]: the front's way into the stream of turns
+//! - [`partitions`], [`delivery`]: the owner's way out of it
+//! - [`live`]: events, told to whom it may concern
+//! - [`provision`]: stream and consumers, made from data
+
+#![expect(clippy::disallowed_types, reason = "this is the crate that the ban points to")]
+
+pub mod call;
+pub mod connection;
+pub mod context;
+pub mod delivery;
+pub mod endpoints;
+pub mod incoming;
+pub mod live;
+pub mod partitions;
+pub mod provision;
+pub mod queue;
+pub mod reply;
+
+pub use call::{CallError, Reply, Request};
+pub use connection::{Bus, Config, ConnectError, Passwords, Role};
+pub use context::Context;
+pub use delivery::{AckHandle, Delivery};
+pub use endpoints::Endpoints;
+pub use incoming::Incoming;
+pub use partitions::{Deliveries, PartitionError, Partitions};
+pub use provision::{Difference, ProvisionError, Provisioner};
+pub use queue::{Enqueued, Queue, QueueError, QueuedTurn};
+pub use reply::ReplyTo;

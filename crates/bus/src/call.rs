@@ -1,0 +1,81 @@
+//! A request and its reply, as the ingress makes it: exactly what a direct NATS client would send.
+
+use std::{fmt, time::Duration};
+
+use async_nats::{HeaderMap, RequestErrorKind};
+use bytes::Bytes;
+use wire::{OperationInfo, header};
+
+use crate::{Bus, Context};
+
+/// A request on its way out.
+#[derive(Debug)]
+pub struct Request {
+    /// Its names.
+    pub context: Context,
+    /// The body, as JSON.
+    pub body: Bytes,
+    /// Repeats with the same key are the same send.
+    pub idempotency_key: Option<String>,
+    /// How long to wait for the reply.
+    pub timeout: Duration,
+}
+
+/// What came back: the body of a success or of a fault, both as JSON.
+#[derive(Debug)]
+pub struct Reply {
+    /// The HTTP status of the fault; absent for a success.
+    pub status: Option<u16>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// No reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// Nobody serves this operation now.
+    #[error("no service answers")]
+    NoResponders,
+    /// Nobody answered in time; the request may have been carried out.
+    #[error("no answer in time")]
+    TimedOut,
+    /// The connection is down; the request may have been carried out.
+    #[error("not connected")]
+    Disconnected,
+}
+
+impl Bus {
+    /// Asks for `operation` on the things named by `ids` (the pattern's parameters, in order).
+    pub async fn call(
+        &self,
+        operation: &OperationInfo,
+        ids: &[&(dyn fmt::Display + Sync)],
+        request: Request,
+    ) -> Result<Reply, CallError> {
+        let mut headers = HeaderMap::new();
+        request.context.into_headers(&mut headers);
+        if let Some(key) = request.idempotency_key {
+            headers.insert(header::IDEMPOTENCY_KEY, key);
+        }
+        let subject = subject(operation, ids);
+        let outgoing =
+            async_nats::Request::new().payload(request.body).headers(headers).timeout(Some(request.timeout));
+        let message =
+            self.client.send_request(subject, outgoing).await.map_err(|error| match error.kind() {
+                RequestErrorKind::NoResponders => CallError::NoResponders,
+                RequestErrorKind::TimedOut => CallError::TimedOut,
+                _ => CallError::Disconnected,
+            })?;
+        let status = message
+            .headers
+            .as_ref()
+            .and_then(|headers| headers.get(header::ERROR_CODE))
+            .map(|code| code.as_str().parse().unwrap_or(500));
+        Ok(Reply { status, body: message.payload })
+    }
+}
+
+fn subject(operation: &OperationInfo, ids: &[&(dyn fmt::Display + Sync)]) -> String {
+    let plain: Vec<&dyn fmt::Display> = ids.iter().map(|id| *id as &dyn fmt::Display).collect();
+    operation.subject(&plain)
+}

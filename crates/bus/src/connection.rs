@@ -1,0 +1,247 @@
+//! The connection of one role, with that role's user and permissions.
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::{Client, ConnectOptions, Event, ServerAddr, connection::State};
+use host::{Drain, telemetry::Metric};
+use secrecy::{ExposeSecret, SecretString};
+
+/// How to reach NATS.
+#[derive(Debug, Clone, confique::Config)]
+pub struct Config {
+    /// Where the servers are; several, separated by commas. User and password in it serve every role.
+    #[config(default = "nats://127.0.0.1:4222")]
+    pub url: String,
+    /// Talk to a server of this name only; absent: to any.
+    pub server_name: Option<String>,
+    /// One user per role, named like the role.
+    #[config(nested)]
+    pub passwords: Passwords,
+}
+
+/// The password of each role's user.
+#[derive(Debug, Clone, confique::Config)]
+pub struct Passwords {
+    /// Of the user `ingress`.
+    pub ingress: Option<SecretString>,
+    /// Of the user `auth`.
+    pub auth: Option<SecretString>,
+    /// Of the user `projects`.
+    pub projects: Option<SecretString>,
+    /// Of the user `chat`.
+    pub chat: Option<SecretString>,
+    /// Of the user `provisioner`, who makes streams and consumers.
+    pub provisioner: Option<SecretString>,
+}
+
+/// Who connects; each has its own permission list in `nats/permissions.conf`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// HTTP in, requests out.
+    Ingress,
+    /// Accounts.
+    Auth,
+    /// Projects and prompts.
+    Projects,
+    /// Conversations and turns.
+    Chat,
+    /// Makes streams and consumers.
+    Provisioner,
+}
+
+impl Role {
+    /// The name of the role and of its NATS user.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Auth => "auth",
+            Self::Projects => "projects",
+            Self::Chat => "chat",
+            Self::Provisioner => "provisioner",
+        }
+    }
+
+    fn password(self, passwords: &Passwords) -> Option<&SecretString> {
+        match self {
+            Self::Ingress => passwords.ingress.as_ref(),
+            Self::Auth => passwords.auth.as_ref(),
+            Self::Projects => passwords.projects.as_ref(),
+            Self::Chat => passwords.chat.as_ref(),
+            Self::Provisioner => passwords.provisioner.as_ref(),
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The address is not one.
+    #[error("nats.url: {0}")]
+    Address(String),
+    /// The server refused the role's user, or there is no server.
+    #[error("cannot connect to NATS as {role}: {reason}")]
+    Refused {
+        /// The name of the role.
+        role: &'static str,
+        /// What the client library says.
+        reason: String,
+    },
+    /// Another server than the one configured.
+    #[error(
+        "the NATS server calls itself {found:?}, not {wanted:?}: it is not the one that was started for this"
+    )]
+    Stranger {
+        /// Its name.
+        found: String,
+        /// The name it should have.
+        wanted: String,
+    },
+    /// The server lacks what takeover of a partition needs.
+    #[error("nats-server {found} is too old: {wanted} or later is needed")]
+    TooOld {
+        /// Its version.
+        found: String,
+        /// The oldest that will do.
+        wanted: &'static str,
+    },
+}
+
+/// A connection to NATS in one role. Cheap to clone.
+#[derive(Clone)]
+pub struct Bus {
+    pub(crate) client: Client,
+    pub(crate) drain: Drain,
+    role: Role,
+    inbox: Arc<str>,
+}
+
+/// Consumers can be reset since this version (ADR-60), which takeover relies on.
+const OLDEST_SERVER: (i64, i64, i64) = (2, 14, 0);
+
+impl Bus {
+    /// Connects as `role`. Afterwards the connection heals by itself, for as long as the process lives.
+    pub async fn connect(config: &Config, role: Role, drain: &Drain) -> Result<Self, ConnectError> {
+        let inbox = format!("_INBOX.{}.{}", role.name(), uuid::Uuid::new_v4().simple());
+        let addresses = addresses(&config.url)?;
+        let client = credentials(ConnectOptions::new(), config, role, addresses.first())
+            .name(format!("omnichat-{}", role.name()))
+            .custom_inbox_prefix(&inbox)
+            .request_timeout(Some(Duration::from_secs(10)))
+            .client_capacity(4096)
+            .ping_interval(Duration::from_secs(20))
+            .event_callback(move |event| {
+                report(role, &event);
+                async {}
+            })
+            .connect(addresses)
+            .await
+            .map_err(|error| ConnectError::Refused { role: role.name(), reason: error.to_string() })?;
+        check_server(&client, config)?;
+        Ok(Self { client, drain: drain.clone(), role, inbox: inbox.into() })
+    }
+
+    /// True while the server answers.
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    /// Whether the server answers, and which it is; for readiness.
+    pub async fn check(&self) -> Result<String, String> {
+        match tokio::time::timeout(Duration::from_secs(1), self.client.flush()).await {
+            Ok(Ok(())) if self.is_connected() => {
+                Ok(format!("nats-server {}", self.client.server_info().version))
+            }
+            _ => Err("not connected".into()),
+        }
+    }
+
+    /// Sends what is still buffered, and closes the subscriptions.
+    pub async fn close(&self) {
+        if let Err(error) = self.client.drain().await {
+            tracing::debug!(%error, "NATS was gone before it was closed");
+        }
+    }
+
+    /// The prefix of this connection's own inboxes.
+    pub(crate) fn inbox(&self) -> &str {
+        &self.inbox
+    }
+
+    /// The role it is connected as.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+}
+
+fn addresses(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {
+    url.split(',')
+        .map(|address| {
+            address.trim().parse::<ServerAddr>().map_err(|error| ConnectError::Address(error.to_string()))
+        })
+        .collect()
+}
+
+/// async-nats ignores credentials in a URL, so they are taken from it here.
+fn credentials(
+    options: ConnectOptions,
+    config: &Config,
+    role: Role,
+    address: Option<&ServerAddr>,
+) -> ConnectOptions {
+    let in_url = address.and_then(|address| Some((address.username()?, address.password()?)));
+    match (in_url, role.password(&config.passwords)) {
+        (Some((user, password)), _) => options.user_and_password(user.to_owned(), password.to_owned()),
+        (None, Some(password)) => {
+            options.user_and_password(role.name().into(), password.expose_secret().to_owned())
+        }
+        (None, None) => options,
+    }
+}
+
+fn check_server(client: &Client, config: &Config) -> Result<(), ConnectError> {
+    let info = client.server_info();
+    if let Some(wanted) = &config.server_name
+        && *wanted != info.server_name
+    {
+        return Err(ConnectError::Stranger { found: info.server_name, wanted: wanted.clone() });
+    }
+    let (major, minor, patch) = OLDEST_SERVER;
+    if !client.is_server_compatible(major, minor, patch) {
+        return Err(ConnectError::TooOld { found: info.version, wanted: "2.14" });
+    }
+    Ok(())
+}
+
+fn report(role: Role, event: &Event) {
+    let role = role.name();
+    match event {
+        Event::Connected => tracing::debug!(role, "connected to NATS"),
+        Event::Disconnected => {
+            metrics::counter!("omnichat_nats_disconnects_total", "role" => role).increment(1);
+            tracing::warn!(role, "lost the connection to NATS; reconnecting");
+        }
+        Event::SlowConsumer(_) => {
+            metrics::counter!("omnichat_nats_slow_consumers_total", "role" => role).increment(1);
+            tracing::warn!(role, "a subscription fell behind; messages were dropped");
+        }
+        // A forbidden publish or subscribe shows only here: the request itself just times out.
+        Event::ServerError(error) => tracing::error!(role, %error, "NATS refused something"),
+        other => tracing::debug!(role, event = %other, "NATS"),
+    }
+}
+
+/// What this crate counts.
+pub const METRICS: &[Metric] = &[
+    Metric::counter("omnichat_nats_disconnects_total", "Connections to NATS that were lost, by role."),
+    Metric::counter("omnichat_nats_slow_consumers_total", "Subscriptions that fell behind, by role."),
+    Metric::counter("omnichat_requests_total", "Requests answered by the services, by operation and code."),
+    Metric::histogram("omnichat_request_seconds", "Time to answer a request, by operation."),
+    Metric::counter(
+        "omnichat_bad_replies_total",
+        "Requests dropped for a reply subject that is not the caller's.",
+    ),
+    Metric::counter(
+        "omnichat_foreign_messages_total",
+        "Messages of the stream that no front of ours put there.",
+    ),
+];

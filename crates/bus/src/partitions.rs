@@ -1,0 +1,179 @@
+//! The owner's way out of the stream: one pinned consumer per partition.
+//!
+//! Taking a partition over resets its consumer, so that all unacknowledged turns come again, in order, before any newer
+//! one. Without the reset they would come only after the acknowledgement timeout, behind newer turns of the same
+//! conversation. The server pins the consumer to one client; a new pin means that somebody else may have had messages in
+//! between, so the consumer is reset again.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{
+    self,
+    consumer::{PullConsumer, pull},
+    stream::Stream,
+};
+use futures::StreamExt;
+
+use crate::{
+    Bus, Delivery,
+    provision::{ProvisionError, consumer_name, partitions},
+};
+
+const STREAM: &str = "TURNS";
+const GROUP: &str = "owner";
+/// Half the consumers' `priority_timeout`, so that the pin is kept.
+const PULL_EXPIRES: Duration = Duration::from_millis(2500);
+const PULL_HEARTBEAT: Duration = Duration::from_secs(1);
+const PULL_MESSAGES: usize = 100;
+
+/// The partitions of the stream of turns.
+#[derive(Clone)]
+pub struct Partitions {
+    bus: Bus,
+    stream: Stream<()>,
+    count: u16,
+}
+
+/// Why a partition gives no deliveries.
+#[derive(Debug, thiserror::Error)]
+pub enum PartitionError {
+    /// The stream is not there, or not as it should be.
+    #[error("stream TURNS: {0}")]
+    Stream(#[from] ProvisionError),
+    /// The stream was not provisioned.
+    #[error("there is no stream TURNS: run `omnichat provision`")]
+    Missing,
+    /// The server gave an error, or stopped sending; take the partition again.
+    #[error("the consumer of partition {partition} is gone: {reason}")]
+    Lost {
+        /// Which.
+        partition: u16,
+        /// What the client library says.
+        reason: String,
+    },
+}
+
+impl Partitions {
+    /// Looks at the stream, which must have been provisioned.
+    pub async fn open(bus: &Bus) -> Result<Self, PartitionError> {
+        let config = bus.find(&format!("STREAM.INFO.{STREAM}")).await?.ok_or(PartitionError::Missing)?;
+        let count = partitions(&config).ok_or(PartitionError::Missing)?;
+        let context = jetstream::new(bus.client.clone());
+        let stream = context.get_stream_no_info(STREAM).await.map_err(|_| PartitionError::Missing)?;
+        Ok(Self { bus: bus.clone(), stream, count })
+    }
+
+    /// How many there are, as the stream was provisioned.
+    pub const fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// Whether the stream is there; for readiness.
+    pub async fn check(&self) -> Result<String, String> {
+        match self.bus.find(&format!("STREAM.INFO.{STREAM}")).await {
+            Ok(Some(_)) => Ok(format!("{} partitions", self.count)),
+            Ok(None) => Err("stream TURNS is missing: run `omnichat provision`".into()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Takes the deliveries of a partition, from the first unacknowledged turn on. Whoever calls this owns the partition by
+    /// Postgres's word.
+    pub async fn take(&self, partition: u16) -> Result<Deliveries, PartitionError> {
+        let lost =
+            |error: &dyn std::fmt::Display| PartitionError::Lost { partition, reason: error.to_string() };
+        let name = consumer_name(partition);
+        let consumer = self.consumer(&name).await.map_err(|error| lost(&error))?;
+        // Fails when nobody held the pin.
+        let _ = self.stream.unpin_consumer(&name, GROUP).await;
+        self.stream.reset_consumer(&name, None).await.map_err(|error| lost(&error))?;
+        let messages = consumer
+            .stream()
+            .group(GROUP)
+            .max_messages_per_batch(PULL_MESSAGES)
+            .expires(PULL_EXPIRES)
+            .heartbeat(PULL_HEARTBEAT)
+            .messages()
+            .await
+            .map_err(|error| lost(&error))?;
+        Ok(Deliveries { partitions: self.clone(), partition, messages, pin: None, skipping: false })
+    }
+
+    async fn consumer(&self, name: &str) -> Result<PullConsumer, PartitionError> {
+        let lost =
+            |error: &dyn std::fmt::Display| PartitionError::Lost { partition: 0, reason: error.to_string() };
+        match self.stream.get_consumer::<pull::Config>(name).await {
+            Ok(consumer) => Ok(consumer),
+            Err(_) => {
+                tracing::info!(consumer = name, "making the consumer anew");
+                self.bus.restore_consumer(STREAM, name).await?;
+                self.stream.get_consumer(name).await.map_err(|error| lost(&error))
+            }
+        }
+    }
+}
+
+/// The deliveries of one partition, in order.
+pub struct Deliveries {
+    partitions: Partitions,
+    partition: u16,
+    messages: pull::Stream,
+    pin: Option<String>,
+    skipping: bool,
+}
+
+impl Deliveries {
+    /// The next turn. It must be called again soon (within 2.5 s): the pin is kept only while this is being polled.
+    pub async fn next(&mut self) -> Result<Delivery, PartitionError> {
+        let partition = self.partition;
+        let lost = |reason: String| PartitionError::Lost { partition, reason };
+        loop {
+            let message = match self.messages.next().await {
+                Some(Ok(message)) => message,
+                Some(Err(error)) => return Err(lost(error.to_string())),
+                None => return Err(lost("the stream of deliveries ended".into())),
+            };
+            let sequence = message.info().map_err(|error| lost(error.to_string()))?.consumer_sequence;
+            let pin = message
+                .headers
+                .as_ref()
+                .and_then(|headers| headers.get("Nats-Pin-Id"))
+                .map(ToString::to_string);
+            if !self.admits(pin, sequence).await? {
+                continue;
+            }
+            let (message, acker) = message.split();
+            match Delivery::read(&self.partitions.bus.client, message) {
+                Some(delivery) => return Ok(delivery),
+                None => {
+                    tracing::warn!(partition, "dropped a message of the stream that is no turn of ours");
+                    metrics::counter!("omnichat_foreign_messages_total").increment(1);
+                    let _ = acker.ack_with(jetstream::AckKind::Term).await;
+                }
+            }
+        }
+    }
+
+    /// Whether a message is in order: after a reset only what starts again at sequence 1.
+    async fn admits(&mut self, pin: Option<String>, sequence: u64) -> Result<bool, PartitionError> {
+        if pin != self.pin {
+            let first = self.pin.is_none();
+            self.pin = pin;
+            if !(first && sequence == 1) {
+                let (name, partition) = (consumer_name(self.partition), self.partition);
+                self.partitions
+                    .stream
+                    .reset_consumer(&name, None)
+                    .await
+                    .map_err(|error| PartitionError::Lost { partition, reason: error.to_string() })?;
+                self.skipping = true;
+                return Ok(false);
+            }
+        }
+        if self.skipping && sequence != 1 {
+            return Ok(false);
+        }
+        self.skipping = false;
+        Ok(true)
+    }
+}

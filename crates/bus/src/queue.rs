@@ -1,0 +1,207 @@
+//! The front's way into the stream of turns. The stream's acknowledgements come back on one inbox and are matched to a
+//! table: no task and no subscription per turn.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_nats::{HeaderMap, Message, SubscribeError};
+use bytes::Bytes;
+use futures::StreamExt;
+use serde::Deserialize;
+use wire::{ConversationId, Encoding, TurnId, UserId, header, subject};
+
+use crate::{Bus, Context, ReplyTo};
+
+/// The stream answers within a millisecond; after this long it is not there.
+const ACK_TIMEOUT: Duration = Duration::from_secs(2);
+/// JetStream's error code for "the bound of this subject is reached".
+const SUBJECT_FULL: u64 = 10077;
+
+/// A turn on its way into the queue: all that its owner needs to run it and to answer.
+#[derive(Debug, Clone)]
+pub struct QueuedTurn {
+    /// Its id, made by the front.
+    pub turn: TurnId,
+    /// Whose it is.
+    pub user: UserId,
+    /// The conversation it belongs to.
+    pub conversation: ConversationId,
+    /// Sends with the same key are the same turn.
+    pub idempotency_key: Option<String>,
+    /// The inbox that waits for the outcome.
+    pub reply_to: ReplyTo,
+    /// The encoding of the body.
+    pub encoding: Encoding,
+    /// Its names.
+    pub context: Context,
+    /// The body, checked by the front.
+    pub body: Bytes,
+}
+
+/// The stream has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enqueued {
+    /// As a new message.
+    New,
+    /// It had it before: a send with this key came within the stream's window of duplicates.
+    Duplicate,
+}
+
+/// Why the stream does not have it, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// As many turns of the conversation wait as may.
+    #[error("too many turns are waiting in the conversation")]
+    Full,
+    /// The stream refused it for another reason, such as its size.
+    #[error("the stream refused the turn (JetStream error {0})")]
+    Refused(u64),
+    /// No answer: the stream may have it or not.
+    #[error("the stream did not answer")]
+    Silent,
+}
+
+/// How a turn's enqueueing ended.
+pub type Outcome = Result<Enqueued, QueueError>;
+
+struct Pending {
+    turn: QueuedTurn,
+    since: Instant,
+}
+
+/// The way in.
+#[derive(Clone)]
+pub struct Queue {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    bus: Bus,
+    inbox: String,
+    next: AtomicU64,
+    pending: Mutex<HashMap<u64, Pending>>,
+}
+
+#[derive(Deserialize)]
+struct PubAck {
+    #[serde(default)]
+    duplicate: bool,
+    error: Option<ApiError>,
+}
+
+#[derive(Deserialize)]
+struct ApiError {
+    err_code: u64,
+}
+
+impl Queue {
+    /// Starts listening for acknowledgements; `ended` is called once for each turn, and must not wait.
+    pub async fn start(
+        bus: &Bus,
+        ended: impl Fn(&Queue, QueuedTurn, Outcome) + Send + 'static,
+    ) -> Result<Self, SubscribeError> {
+        let inbox = format!("{}.acks", bus.inbox());
+        let mut acks = bus.client.subscribe(format!("{inbox}.*")).await?;
+        let inner = Inner { bus: bus.clone(), inbox, next: AtomicU64::new(0), pending: Mutex::default() };
+        let queue = Self { inner: Arc::new(inner) };
+        let (listener, drain) = (queue.clone(), bus.drain.clone());
+        bus.drain.spawn("queue acknowledgements", async move {
+            let mut sweep = tokio::time::interval(ACK_TIMEOUT / 4);
+            loop {
+                tokio::select! {
+                    Some(message) = acks.next() => {
+                        if let Some((turn, outcome)) = listener.settle(&message) { ended(&listener, turn, outcome) }
+                    }
+                    _ = sweep.tick() => {
+                        for turn in listener.overdue() { ended(&listener, turn, Err(QueueError::Silent)) }
+                        if drain.is_draining() && listener.is_idle() { break }
+                    }
+                    else => break,
+                }
+            }
+        });
+        Ok(queue)
+    }
+
+    /// Puts a turn into the queue of its conversation. A send that is repeated with its key is told apart by the stream.
+    pub async fn put(&self, turn: QueuedTurn) {
+        let subject = subject::turn_queue(turn.user, turn.conversation);
+        let id = match &turn.idempotency_key {
+            Some(key) => format!("{}/{}/{key}", turn.user, turn.conversation),
+            None => turn.turn.to_string(),
+        };
+        self.publish(subject, &id, turn).await;
+    }
+
+    /// Puts a repeated send behind the first one, to be answered with the same outcome, whatever the conversation's bound.
+    pub async fn repeat(&self, partition: u16, turn: QueuedTurn) {
+        let subject = subject::turn_repeat(partition, turn.user, turn.conversation, turn.turn);
+        let id = turn.turn.to_string();
+        self.publish(subject, &id, turn).await;
+    }
+
+    async fn publish(&self, subject: String, message_id: &str, turn: QueuedTurn) {
+        let inner = &self.inner;
+        let number = inner.next.fetch_add(1, Ordering::Relaxed);
+        let (headers, body) = (headers(&turn, message_id), turn.body.clone());
+        self.lock().insert(number, Pending { turn, since: Instant::now() });
+        let reply = format!("{}.{number}", inner.inbox);
+        let sent = inner.bus.client.publish_with_reply_and_headers(subject, reply, headers, body).await;
+        if let Err(error) = sent {
+            // The sweep answers for it.
+            tracing::warn!(%error, "a turn was not sent to the queue");
+        }
+    }
+
+    fn settle(&self, message: &Message) -> Option<(QueuedTurn, Outcome)> {
+        let number: u64 = message.subject.rsplit('.').next()?.parse().ok()?;
+        let pending = self.lock().remove(&number)?;
+        Some((pending.turn, read_ack(message)))
+    }
+
+    fn overdue(&self) -> Vec<QueuedTurn> {
+        let late = |pending: &Pending| pending.since.elapsed() > ACK_TIMEOUT;
+        self.lock().extract_if(|_, pending| late(pending)).map(|(_, pending)| pending.turn).collect()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Pending>> {
+        self.inner.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn headers(turn: &QueuedTurn, message_id: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id);
+    headers.insert(header::TURN, turn.turn.to_string());
+    headers.insert(header::REPLY, turn.reply_to.subject());
+    headers.insert(header::CONTENT_TYPE, turn.encoding.media_type());
+    headers.insert(header::ACCEPT, turn.reply_to.encoding().media_type());
+    if let Some(key) = &turn.idempotency_key {
+        headers.insert(header::IDEMPOTENCY_KEY, key.as_str());
+    }
+    turn.context.clone().into_headers(&mut headers);
+    headers
+}
+
+fn read_ack(message: &Message) -> Outcome {
+    if message.status.is_some_and(|status| status == async_nats::StatusCode::NO_RESPONDERS) {
+        return Err(QueueError::Silent);
+    }
+    match serde_json::from_slice::<PubAck>(&message.payload) {
+        Ok(PubAck { error: Some(ApiError { err_code: SUBJECT_FULL }), .. }) => Err(QueueError::Full),
+        Ok(PubAck { error: Some(error), .. }) => Err(QueueError::Refused(error.err_code)),
+        Ok(PubAck { duplicate: true, .. }) => Ok(Enqueued::Duplicate),
+        Ok(_) => Ok(Enqueued::New),
+        Err(_) => Err(QueueError::Silent),
+    }
+}

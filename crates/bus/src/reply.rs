@@ -1,0 +1,114 @@
+//! Where an answer may go. The broker does not check the reply subject of a request, so a user could have a service publish
+//! in the user's stead, on any subject the service may reach: an empty answer on `$JS.API.STREAM.DELETE.…` deletes a
+//! stream. Hence an answer goes to an inbox of the caller, or of the ingress, or nowhere.
+
+use async_nats::{HeaderMap, Subject};
+use bytes::Bytes;
+use serde::Serialize;
+use wire::{Encoding, Fault, Problem, UserId, header};
+
+use crate::{Bus, Context};
+
+/// Longer subjects are no inboxes.
+const SUBJECT_BYTES_MAX: usize = 256;
+
+/// An inbox that was checked, and the encoding that its owner reads.
+#[derive(Debug, Clone)]
+pub struct ReplyTo {
+    subject: Subject,
+    encoding: Encoding,
+}
+
+impl ReplyTo {
+    /// The inbox `subject`, if `user` (or, before there is a user, anybody) may be answered there.
+    pub fn checked(subject: &str, user: Option<UserId>, encoding: Encoding) -> Option<Self> {
+        let own = match user {
+            Some(user) => subject
+                .strip_prefix(wire::subject::user_inbox(user).as_str())
+                .is_some_and(|rest| rest.starts_with('.')),
+            None => subject.starts_with("_INBOX."),
+        };
+        let plain = subject.len() <= SUBJECT_BYTES_MAX
+            && subject.bytes().all(|byte| byte.is_ascii_graphic() && !b"*>".contains(&byte));
+        (plain && (own || subject.starts_with("_INBOX.ingress.")))
+            .then(|| Self { subject: subject.into(), encoding })
+    }
+
+    /// The subject, to be carried through the queue.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The encoding of the answer.
+    pub const fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+}
+
+impl Bus {
+    /// Answers with a success.
+    pub async fn reply<T: Serialize + ?Sized>(&self, to: &ReplyTo, value: &T) {
+        match to.encoding.encode(value) {
+            Ok(body) => {
+                let mut headers = HeaderMap::new();
+                headers.insert(header::CONTENT_TYPE, to.encoding.media_type());
+                self.publish_reply(to, headers, body.into()).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "a reply could not be encoded");
+                self.reply_fault(to, &Fault::new(wire::FaultCode::Internal), &Context::default()).await;
+            }
+        }
+    }
+
+    /// Answers with a fault: the headers of the services' convention, and a body like on HTTP.
+    pub async fn reply_fault(&self, to: &ReplyTo, fault: &Fault, context: &Context) {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ERROR_CODE, fault.code.status().to_string());
+        headers.insert(header::ERROR, fault.message.replace(['\r', '\n'], " "));
+        let media_type = match to.encoding {
+            Encoding::Json => "application/problem+json",
+            Encoding::MessagePack => to.encoding.media_type(),
+        };
+        headers.insert(header::CONTENT_TYPE, media_type);
+        let problem = Problem::of(fault, Some(&context.request_id));
+        self.publish_reply(to, headers, to.encoding.encode(&problem).unwrap_or_default().into()).await;
+    }
+
+    async fn publish_reply(&self, to: &ReplyTo, headers: HeaderMap, body: Bytes) {
+        // Fails only while the connection is closing for good; a lost reply is fetched again with the same key.
+        if let Err(error) = self.client.publish_with_headers(to.subject.clone(), headers, body).await {
+            tracing::debug!(%error, "a reply was not sent");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_inboxes_of_the_caller_and_the_ingress_are_answered() {
+        let user = UserId::new();
+        let goes = |subject: &str, user| ReplyTo::checked(subject, user, Encoding::Json).is_some();
+        assert!(goes(&format!("_INBOX.{user}.abc.1"), Some(user)));
+        assert!(goes("_INBOX.ingress.abc.1", Some(user)));
+        assert!(goes("_INBOX.anybody.1", None));
+        let long = format!("_INBOX.{user}.{}", "x".repeat(256));
+        let stranger = format!("_INBOX.{}.abc", UserId::new());
+        let neighbour = format!("_INBOX.{user}x.abc");
+        let wildcard = format!("_INBOX.{user}.*");
+        for bad in [
+            "$JS.API.STREAM.DELETE.TURNS",
+            "omnichat.q.turn.a.b",
+            "",
+            &long,
+            &stranger,
+            &neighbour,
+            &wildcard,
+        ] {
+            assert!(!goes(bad, Some(user)), "{bad}");
+        }
+        assert!(!goes("$SYS.REQ.USER.AUTH", None));
+    }
+}
