@@ -3,7 +3,7 @@
 
 use std::{error::Error, future::Future, sync::Arc, time::Instant};
 
-use async_nats::SubscribeError;
+pub use async_nats::SubscribeError;
 use futures::StreamExt;
 use identity::Principal;
 use serde::Serialize;
@@ -156,7 +156,7 @@ fn logged<R, E: Error + Into<Fault>>(info: &OperationInfo, result: Result<R, E>)
     result.map_err(|error| {
         let sentence = sentence(&error);
         let fault = error.into();
-        if fault.code.status() == FaultCode::Internal.status() {
+        if matches!(fault.code, FaultCode::Internal | FaultCode::Unavailable) {
             tracing::error!(
                 operation = info.name,
                 code = fault.code.as_str(),
