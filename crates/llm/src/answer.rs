@@ -1,0 +1,151 @@
+//! The rules of an answer, whoever gives it: what counts as its end, and how large it may be.
+
+use std::borrow::Cow;
+
+use crate::error::CallError;
+
+/// The longest answer, in bytes of UTF-8: 1 MiB.
+pub const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model was done.
+    Stop,
+    /// The model reached the longest answer allowed to it: the text is whole as far as it goes.
+    Length,
+}
+
+/// What a call consumed, by the provider's count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens read.
+    pub prompt_tokens: u32,
+    /// Tokens generated.
+    pub completion_tokens: u32,
+}
+
+/// What one event of a provider's stream said.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Piece<'a> {
+    /// More of the answer.
+    pub(crate) text: Cow<'a, str>,
+    /// The model is thinking: it generates, though nothing to show.
+    pub(crate) thinking: bool,
+    /// The explicit finish.
+    pub(crate) finish: Option<FinishReason>,
+    /// The consumption so far.
+    pub(crate) usage: Option<Usage>,
+    /// Nothing comes after this.
+    pub(crate) last: bool,
+}
+
+/// How far an answer has come.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    bytes: usize,
+    finish: Option<FinishReason>,
+    usage: Option<Usage>,
+}
+
+impl Answer {
+    /// Takes in a piece; gives its text, if it has any.
+    pub(crate) fn add(&mut self, piece: Piece<'_>) -> Result<Option<String>, CallError> {
+        self.finish = self.finish.or(piece.finish);
+        self.usage = piece.usage.or(self.usage);
+        if piece.text.is_empty() {
+            return Ok(None);
+        }
+        let text = storable(piece.text);
+        self.bytes += text.len();
+        if self.bytes > ANSWER_BYTES_MAX {
+            return Err(CallError::TooLarge);
+        }
+        Ok(Some(text))
+    }
+
+    /// Has no text come?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Has the explicit finish come?
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finish.is_some()
+    }
+
+    /// The stream is over: is the answer whole?
+    pub(crate) fn close(&self) -> Result<(FinishReason, Option<Usage>), CallError> {
+        let finish = self.finish.ok_or(CallError::Truncated)?;
+        if self.is_empty() {
+            return Err(CallError::EmptyAnswer);
+        }
+        Ok((finish, self.usage))
+    }
+}
+
+/// Postgres text holds any character but NUL.
+fn storable(text: Cow<'_, str>) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.into_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Piece<'_> {
+        Piece { text: text.into(), ..Piece::default() }
+    }
+
+    fn finish(reason: FinishReason) -> Piece<'static> {
+        Piece { finish: Some(reason), ..Piece::default() }
+    }
+
+    #[test]
+    fn only_an_explicit_finish_makes_a_whole_answer() {
+        let mut answer = Answer::default();
+        answer.add(text("almost")).unwrap();
+        answer.add(Piece { last: true, ..Piece::default() }).unwrap();
+        assert_eq!(answer.close(), Err(CallError::Truncated));
+        answer.add(finish(FinishReason::Length)).unwrap();
+        assert_eq!(answer.close(), Ok((FinishReason::Length, None)));
+    }
+
+    #[test]
+    fn an_answer_without_a_word_is_none() {
+        for reason in [FinishReason::Stop, FinishReason::Length] {
+            let mut answer = Answer::default();
+            assert_eq!(answer.add(text("")), Ok(None));
+            answer.add(finish(reason)).unwrap();
+            assert_eq!(answer.close(), Err(CallError::EmptyAnswer));
+        }
+    }
+
+    #[test]
+    fn the_last_usage_counts() {
+        let usage = |completion_tokens| Some(Usage { prompt_tokens: 1, completion_tokens });
+        let mut answer = Answer::default();
+        for piece in [usage(1), usage(5), None] {
+            answer.add(Piece { usage: piece, ..text("x") }).unwrap();
+        }
+        answer.add(finish(FinishReason::Stop)).unwrap();
+        assert_eq!(answer.close(), Ok((FinishReason::Stop, usage(5))));
+    }
+
+    #[test]
+    fn an_answer_is_accepted_at_its_bound_and_refused_beyond() {
+        let mut answer = Answer::default();
+        let half = "x".repeat(ANSWER_BYTES_MAX / 2);
+        assert!(answer.add(text(&half)).is_ok());
+        assert!(answer.add(text(&half)).is_ok());
+        assert_eq!(answer.add(text("x")), Err(CallError::TooLarge));
+    }
+
+    #[test]
+    fn only_nul_is_replaced() {
+        let mut answer = Answer::default();
+        let markup = "</script>\u{1b}[31m\u{202e}";
+        assert_eq!(answer.add(text(markup)).unwrap().as_deref(), Some(markup));
+        assert_eq!(answer.add(text("a\0b")).unwrap().as_deref(), Some("a\u{fffd}b"));
+    }
+}

@@ -1,0 +1,167 @@
+//! When a call gives up.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    config::Timeouts,
+    error::{CallError, Phase},
+};
+
+/// How long a finished answer waits for its usage.
+const USAGE_WAIT: Duration = Duration::from_secs(2);
+/// How long a complete stream waits for the end of its HTTP body, so that the connection can be used again.
+const LINGER: Duration = Duration::from_millis(10);
+
+/// The clock of one call.
+pub(crate) struct Deadlines {
+    started: Instant,
+    first_token: Instant,
+    total: Instant,
+    idle: Duration,
+    /// When the last bytes came.
+    heard: Instant,
+    stage: Stage,
+}
+
+/// What a call waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// The head of the response.
+    Head,
+    /// The first sign of generation.
+    FirstToken,
+    /// The finish.
+    Finish,
+    /// What may follow the finish: usage, the last marker.
+    Usage,
+    /// The end of the HTTP body.
+    End,
+}
+
+impl Deadlines {
+    /// The call starts now.
+    pub(crate) fn start(timeouts: &Timeouts) -> Self {
+        let started = Instant::now();
+        Self {
+            started,
+            first_token: started + Duration::from_millis(timeouts.first_token_ms),
+            total: started + Duration::from_millis(timeouts.total_ms),
+            idle: Duration::from_millis(timeouts.idle_ms),
+            heard: started,
+            stage: Stage::Head,
+        }
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    /// Bytes came.
+    pub(crate) fn hear(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// The call waits for this from now on; it never goes back.
+    pub(crate) fn advance(&mut self, to: Stage) {
+        self.stage = self.stage.max(to);
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Waits for `future` no longer than the nearest deadline.
+    pub(crate) async fn within<T>(&self, future: impl Future<Output = T>) -> Result<T, CallError> {
+        let (at, phase) = self.nearest();
+        // A timeout looks at its future first: a stream that always has something ready would never be late.
+        if Instant::now() >= at {
+            return Err(CallError::TimedOut(phase));
+        }
+        timeout_at(at, future).await.map_err(|_| CallError::TimedOut(phase))
+    }
+
+    fn nearest(&self) -> (Instant, Phase) {
+        let first_token = (self.first_token, Phase::FirstToken);
+        let total = (self.total, Phase::Total);
+        let idle = (self.heard + self.idle, Phase::Idle);
+        match self.stage {
+            Stage::Head => first_token.min(total),
+            Stage::FirstToken => first_token.min(idle).min(total),
+            Stage::Finish => idle.min(total),
+            Stage::Usage => (self.heard + self.idle.min(USAGE_WAIT), Phase::Idle).min(total),
+            Stage::End => (self.heard + LINGER, Phase::Idle).min(total),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn start() -> Deadlines {
+        Deadlines::start(&Timeouts {
+            connect_ms: 100,
+            first_token_ms: 2_000,
+            idle_ms: 1_000,
+            total_ms: 10_000,
+        })
+    }
+
+    async fn late(deadlines: &Deadlines) -> (Option<CallError>, u64) {
+        (deadlines.within(pending::<()>()).await.err(), deadlines.elapsed_ms())
+    }
+
+    fn timed_out(phase: Phase) -> Option<CallError> {
+        Some(CallError::TimedOut(phase))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_before_the_head_is_a_missing_first_token() {
+        assert_eq!(late(&start()).await, (timed_out(Phase::FirstToken), 2_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn signs_of_life_move_the_idle_deadline_alone() {
+        let mut deadlines = start();
+        deadlines.advance(Stage::FirstToken);
+        advance(Duration::from_millis(900)).await;
+        deadlines.hear();
+        assert_eq!(late(&deadlines).await, (timed_out(Phase::Idle), 1_900));
+        deadlines.hear();
+        assert_eq!(late(&deadlines).await, (timed_out(Phase::FirstToken), 2_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_always_ready_still_ends() {
+        let mut deadlines = start();
+        deadlines.advance(Stage::Finish);
+        let mut pieces = 0;
+        let late = loop {
+            match deadlines.within(async {}).await {
+                Ok(()) => pieces += 1,
+                Err(late) => break late,
+            }
+            advance(Duration::from_millis(500)).await;
+            deadlines.hear();
+        };
+        assert_eq!((late, pieces), (CallError::TimedOut(Phase::Total), 20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_finished_answer_does_not_wait_long_for_its_usage() {
+        let mut deadlines = Deadlines::start(&Timeouts::default());
+        deadlines.advance(Stage::Usage);
+        assert_eq!(late(&deadlines).await.1, 2_000);
+        deadlines.hear();
+        deadlines.advance(Stage::End);
+        deadlines.advance(Stage::Finish);
+        assert_eq!(late(&deadlines).await.1, 2_010);
+    }
+}
