@@ -1,1 +1,58 @@
-//! llm
+//! Providers of language models, usable alone: ask a model by its configured name, read the answer as it is generated.
+//!
+//! ```no_run
+//! # async fn ask(config: &llm::Config) -> Result<(), Box<dyn std::error::Error>> {
+//! use llm::{Event, Gateway, Message, Prompt, Settings};
+//!
+//! let gateway = Gateway::new(config)?;
+//! let mut answering = gateway
+//!     .call(Prompt {
+//!         model: gateway.default_model().to_owned(),
+//!         messages: vec![Message::user("Why is the sky blue?")],
+//!         settings: Settings::default(),
+//!         call_id: "example:1".to_owned(),
+//!         traceparent: None,
+//!     })
+//!     .await?;
+//! let mut answer = String::new();
+//! let finish = loop {
+//!     match answering.next().await? {
+//!         Event::Delta(text) => answer.push_str(&text),
+//!         Event::Finished(finish) => break finish,
+//!     }
+//! };
+//! # let _ = (answer, finish); Ok(()) }
+//! ```
+//!
+//! Where to read, in the order of a call:
+//! - [`config`](Config): the tables `[providers.<name>]` and `[models.<name>]`, and which addresses are allowed
+//! - [`prompt`](Prompt): what is asked; [`Settings`] and their bounds
+//! - [`gateway`](Gateway): from a model's name to the provider that serves it
+//! - `openai_compatible`: the wire of OpenAI, OpenRouter, Ollama and many others: request, chunks, refusals
+//! - `sse`: the event stream below it, incremental, by the WHATWG standard
+//! - [`answering`](Answering): the answer as it comes; `answer` holds the rules of its end, `deadlines` its time
+//! - [`error`](CallError): what can go wrong, named by what the caller can do about it
+//! - [`simulator`]: a scripted provider over real HTTP, for tests, benches, and a first look without a key
+//!
+//! Three promises hold for every provider. A cut answer is never a whole one: only the provider's explicit finish makes
+//! [`Event::Finished`]. Dropping a call closes its connection, so that the provider stops generating. No key, no prompt
+//! and no provider's error text is ever part of an error or of a log.
+
+mod answer;
+mod answering;
+mod config;
+mod deadlines;
+mod error;
+mod gateway;
+mod openai_compatible;
+mod private_host;
+mod prompt;
+pub mod simulator;
+mod sse;
+
+pub use answer::{ANSWER_BYTES_MAX, FinishReason, Usage};
+pub use answering::{Answering, Event, Finish, Timings};
+pub use config::{Config, ConfigError, ModelConfig, ProviderConfig, ProviderKind, RouteStep, Timeouts};
+pub use error::{CallError, Phase};
+pub use gateway::Gateway;
+pub use prompt::{InvalidSetting, Message, Prompt, Role, Settings};
