@@ -1,0 +1,77 @@
+//! What a simulated model says.
+
+use super::{directive, script::Script};
+use crate::prompt::{Message, Role};
+
+/// Characters of the user's message that an answer quotes.
+const QUOTE_CHARS_MAX: usize = 200;
+
+/// The whole text that a simulator without a standing script answers these messages with, unless something cuts it
+/// short. Depends on nothing else, so that a test can tell what must have been answered.
+pub fn answer(messages: &[Message]) -> String {
+    let mut said = messages.iter().filter(|message| message.role == Role::User);
+    let count = said.clone().count();
+    let last = said.next_back().map(|message| &*message.content).unwrap_or_default();
+    match directive::read(last, &Script::default()) {
+        Ok((last, script)) => text(&script, &last, count),
+        Err(_) => String::new(),
+    }
+}
+
+/// The text of an answer to the `count`th user message.
+pub(super) fn text(script: &Script, said: &str, count: usize) -> String {
+    if script.empty {
+        return String::new();
+    }
+    let text = script.text.clone().unwrap_or_else(|| greeting(said, count));
+    match script.chunks {
+        Some(chunks) => {
+            let words: Vec<_> = text.split_whitespace().collect();
+            let repeated: Vec<_> = words.iter().copied().cycle().take(chunks as usize).collect();
+            repeated.join(" ")
+        }
+        None => text,
+    }
+}
+
+fn greeting(said: &str, count: usize) -> String {
+    let (quote, rest) = match said.char_indices().nth(QUOTE_CHARS_MAX) {
+        Some((end, _)) => (&said[..end], "…"),
+        None => (said, ""),
+    };
+    format!(
+        "You said \"{quote}{rest}\" (message {count} of this conversation). I am a simulated model: I cost nothing and \
+         understand nothing. Set OPENAI_API_KEY or OPENROUTER_API_KEY to talk to a real one."
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_message_is_quoted_and_counted() {
+        let messages = [
+            Message::system("be brief"),
+            Message::user("hello [[sim hang]]"),
+            Message::assistant("…"),
+            Message::user("hi [[sim first_ms=1]]"),
+        ];
+        assert!(answer(&messages).starts_with("You said \"hi\" (message 2 of this conversation). "));
+    }
+
+    #[test]
+    fn a_long_message_is_quoted_in_part() {
+        let answer = answer(&[Message::user("ü".repeat(201))]);
+        assert!(answer.starts_with(&format!("You said \"{}…\"", "ü".repeat(200))));
+    }
+
+    #[test]
+    fn a_directive_sets_text_and_length() {
+        let answer = |directive: &str| answer(&[Message::user(directive)]);
+        assert_eq!(answer(r#"[[sim text="a  b"]]"#), "a  b");
+        assert_eq!(answer(r#"[[sim text="a  b" chunks=3]]"#), "a b a");
+        assert_eq!(answer("[[sim chunks=3]]"), "You said \"\"");
+        assert_eq!(answer("[[sim empty]]"), "");
+    }
+}

@@ -1,0 +1,256 @@
+//! The events of a streamed answer, one after another, written only when they are due: a million cost no memory.
+
+use std::{io::Write, time::Duration};
+
+use serde_json::Value;
+
+use super::{
+    Options,
+    log::Ended,
+    script::{Script, UsageScript},
+};
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// An event was written; go on.
+    Wrote,
+    /// Let this time pass.
+    Wait(Duration),
+    /// Let all time pass.
+    Hang,
+    /// Close the connection.
+    Cut,
+    /// That was all.
+    End(Ended),
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    Silence,
+    Role,
+    Text,
+    Finish,
+    Usage,
+    Done,
+    End(Ended),
+}
+
+/// The answer to one call.
+pub(super) struct Events {
+    script: Script,
+    text: String,
+    /// How many bytes of the text are written.
+    written: usize,
+    /// How many chunks of text are written.
+    chunks: u32,
+    /// What every event begins with: `{"id":…,"model":…,`
+    head: String,
+    usage: Option<[i64; 2]>,
+    first: Duration,
+    pause: Duration,
+    paused: bool,
+    stage: Stage,
+}
+
+impl Events {
+    /// Streams `text` as `script` and, for what it leaves open, `options` say. `head` is the beginning of a JSON
+    /// object, up to a comma.
+    pub(super) fn new(
+        script: Script,
+        options: &Options,
+        text: String,
+        head: String,
+        usage: Option<[i64; 2]>,
+    ) -> Self {
+        Self {
+            first: Duration::from_millis(script.first_ms.unwrap_or(options.first_ms)),
+            pause: Duration::from_millis(script.chunk_ms.unwrap_or(options.chunk_ms)),
+            usage: match script.usage {
+                None => usage,
+                Some(UsageScript::None) => None,
+                Some(UsageScript::Negative) => usage.map(|counts| counts.map(|count| -1 - count)),
+            },
+            script,
+            text,
+            written: 0,
+            chunks: 0,
+            head,
+            paused: false,
+            stage: Stage::Silence,
+        }
+    }
+
+    /// How many chunks of text are written.
+    pub(super) fn chunks(&self) -> u32 {
+        self.chunks
+    }
+
+    /// Does the script want single bytes?
+    pub(super) fn drips(&self) -> bool {
+        self.script.drip
+    }
+
+    /// Appends the next event to `out`, or says what comes before it.
+    pub(super) fn step(&mut self, out: &mut Vec<u8>) -> Step {
+        loop {
+            match self.stage {
+                Stage::Silence => {
+                    self.stage = Stage::Role;
+                    if !self.first.is_zero() {
+                        return Step::Wait(self.first);
+                    }
+                }
+                Stage::Role => {
+                    self.stage = Stage::Text;
+                    return self.choice(out, r#"{"role":"assistant","content":""}"#, &Value::Null);
+                }
+                Stage::Text => {
+                    if let Some(step) = self.fault(out).or_else(|| self.chunk(out)) {
+                        return step;
+                    }
+                    self.stage = Stage::Finish;
+                }
+                Stage::Finish => {
+                    self.stage = Stage::Usage;
+                    let reason = self.script.finish.as_deref().unwrap_or("stop");
+                    if reason != "none" {
+                        return self.choice(out, "{}", &Value::from(reason));
+                    }
+                }
+                Stage::Usage => {
+                    self.stage = Stage::Done;
+                    if let Some([prompt, completion]) = self.usage {
+                        return self.event(out, |head, out| {
+                            write!(
+                                out,
+                                r#"{head}"choices":[],"usage":{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":{}}}}}"#,
+                                prompt + completion
+                            )
+                        });
+                    }
+                }
+                Stage::Done => {
+                    self.stage = Stage::End(Ended::Finished);
+                    if !self.script.no_done {
+                        return self.event(out, |_, out| out.write_all(b"[DONE]"));
+                    }
+                }
+                Stage::End(ended) => return Step::End(ended),
+            }
+        }
+    }
+
+    /// What the script does to the stream at this place, if anything.
+    fn fault(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        let (chunks, exhausted) = (self.chunks, self.written == self.text.len());
+        let due = |after: Option<u32>| after.is_some_and(|after| exhausted || chunks >= after);
+        if due(self.script.cut_after) {
+            Some(Step::Cut)
+        } else if due(self.script.hang_after) {
+            Some(Step::Hang)
+        } else if due(self.script.error_after) {
+            self.stage = Stage::End(Ended::Error(200));
+            let error = self.script.error_body(502);
+            Some(self.event(out, |_, out| write!(out, "{error}")))
+        } else {
+            None
+        }
+    }
+
+    /// The next word, after its pause; `None` after the last.
+    fn chunk(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        let rest = &self.text[self.written..];
+        let word = rest.split_inclusive(' ').next()?;
+        if self.chunks > 0 && !self.paused && !self.pause.is_zero() {
+            self.paused = true;
+            return Some(Step::Wait(self.pause));
+        }
+        self.paused = false;
+        let delta = format!(r#"{{"content":{}}}"#, Value::from(word));
+        self.written += word.len();
+        self.chunks += 1;
+        Some(self.choice(out, &delta, &Value::Null))
+    }
+
+    fn choice(&self, out: &mut Vec<u8>, delta: &str, finish_reason: &Value) -> Step {
+        self.event(out, |head, out| {
+            write!(
+                out,
+                r#"{head}"choices":[{{"index":0,"delta":{delta},"finish_reason":{finish_reason}}}]}}"#
+            )
+        })
+    }
+
+    fn event(&self, out: &mut Vec<u8>, data: impl FnOnce(&str, &mut Vec<u8>) -> std::io::Result<()>) -> Step {
+        let end = if self.script.crlf { "\r\n" } else { "\n" };
+        if self.script.comments {
+            out.extend_from_slice(format!(": SIMULATOR PROCESSING{end}{end}").as_bytes());
+        }
+        out.extend_from_slice(b"data: ");
+        // Writing to memory cannot fail.
+        let _ = data(&self.head, out);
+        out.extend_from_slice(end.as_bytes());
+        out.extend_from_slice(end.as_bytes());
+        Step::Wrote
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn play(script: Script) -> (String, Vec<Step>) {
+        let head = r#"{"id":"x","#.to_owned();
+        let mut events = Events::new(script, &Options::default(), "one two".to_owned(), head, Some([3, 2]));
+        let (mut out, mut steps) = (Vec::new(), Vec::new());
+        loop {
+            match events.step(&mut out) {
+                Step::Wrote => {}
+                step @ (Step::Hang | Step::Cut | Step::End(_)) => {
+                    steps.push(step);
+                    return (String::from_utf8(out).unwrap(), steps);
+                }
+                step => steps.push(step),
+            }
+        }
+    }
+
+    #[test]
+    fn a_plain_answer_is_the_documented_wire() {
+        let expected = [
+            r#"{"id":"x","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#,
+            r#"{"id":"x","choices":[{"index":0,"delta":{"content":"one "},"finish_reason":null}]}"#,
+            r#"{"id":"x","choices":[{"index":0,"delta":{"content":"two"},"finish_reason":null}]}"#,
+            r#"{"id":"x","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+            r#"{"id":"x","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#,
+            "[DONE]",
+        ];
+        let expected: String = expected.iter().map(|data| format!("data: {data}\n\n")).collect();
+        assert_eq!(play(Script::default()), (expected, vec![Step::End(Ended::Finished)]));
+    }
+
+    #[test]
+    fn each_wait_comes_before_its_chunk() {
+        let (_, steps) = play(Script { first_ms: Some(9), chunk_ms: Some(4), ..Script::default() });
+        let wait = |ms| Step::Wait(Duration::from_millis(ms));
+        assert_eq!(steps, [wait(9), wait(4), Step::End(Ended::Finished)]);
+    }
+
+    #[test]
+    fn a_fault_comes_after_its_chunks_or_at_the_end_of_the_text() {
+        for (after, words) in [(0, 0), (1, 1), (2, 2), (99, 2)] {
+            let after = Some(after);
+            let faults = [
+                (Script { cut_after: after, ..Script::default() }, Step::Cut, 0),
+                (Script { hang_after: after, ..Script::default() }, Step::Hang, 0),
+                (Script { error_after: after, ..Script::default() }, Step::End(Ended::Error(200)), 1),
+            ];
+            for (script, step, errors) in faults {
+                let (out, steps) = play(script);
+                assert_eq!(steps, [step]);
+                assert_eq!(out.matches("data: ").count(), 1 + words + errors, "{out}");
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The simulator's routes.
+
+use std::{
+    borrow::Cow,
+    io,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+    serve::ListenerExt,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::watch};
+
+use super::{
+    Options, answer, directive,
+    events::Events,
+    log::{Ended, Log, Recording},
+    playback::{Playback, stop, stops_within},
+    script::Script,
+};
+use crate::prompt::{Message, Role};
+
+/// The largest request: 32 MiB.
+const REQUEST_BYTES_MAX: usize = 32 << 20;
+
+/// What all calls share.
+pub(super) struct Shared {
+    options: Options,
+    standing: RwLock<Script>,
+    pub(super) log: Arc<Log>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Shared {
+    pub(super) fn new(options: Options, stopped: watch::Receiver<bool>) -> Self {
+        let log = Arc::new(Log::new(options.log_calls_max));
+        Self { options, standing: RwLock::default(), log, stopped }
+    }
+
+    pub(super) fn play(&self, script: Script) {
+        *self.standing.write().unwrap_or_else(PoisonError::into_inner) = script;
+    }
+
+    fn standing(&self) -> Script {
+        self.standing.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Serves until the simulator stops.
+pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) -> io::Result<()> {
+    let mut stopped = shared.stopped.clone();
+    let log = Arc::clone(&shared.log);
+    let routes = Router::new()
+        .route("/v1/chat/completions", post(complete))
+        .route("/v1/models", get(models))
+        .route("/sim/calls", get(calls).delete(forget))
+        .route("/sim/counters", get(counters))
+        .route("/sim/script", get(standing).put(play))
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .with_state(shared);
+    let listener = listener.tap_io(move |connection| {
+        log.connected();
+        let _ = connection.set_nodelay(true); // slower without, no worse
+    });
+    axum::serve(listener, routes).with_graceful_shutdown(async move { stop(&mut stopped).await }).await
+}
+
+/// What the simulator reads of a request; it ignores the settings.
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow)]
+    model: Cow<'a, str>,
+    #[serde(borrow)]
+    messages: Vec<Spoken<'a>>,
+    #[serde(default)]
+    stream: bool,
+    #[serde(default)]
+    stream_options: StreamOptions,
+}
+
+#[derive(Deserialize)]
+struct Spoken<'a> {
+    role: Role,
+    #[serde(borrow)]
+    content: Cow<'a, str>,
+}
+
+#[derive(Default, Deserialize)]
+struct StreamOptions {
+    #[serde(default)]
+    include_usage: bool,
+}
+
+async fn complete(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+    let request: Request<'_> = match serde_json::from_slice(&body) {
+        Ok(request) => request,
+        Err(error) => return refuse(error),
+    };
+    let mut recording = begin(&shared, &headers, &request);
+    let said = || request.messages.iter().filter(|message| message.role == Role::User);
+    let last = said().next_back().map(|message| &*message.content).unwrap_or_default();
+    let (last, script) = match directive::read(last, &shared.standing()) {
+        Ok(read) => read,
+        Err(problem) => {
+            recording.end(Ended::Error(400));
+            return refuse(problem);
+        }
+    };
+    let text = answer::text(&script, &last, said().count());
+    if let Some(response) = shared.misbehave(&script, &mut recording).await {
+        return response;
+    }
+    let usage = [prompt_tokens(&request), text.split_whitespace().count() as i64];
+    if !request.stream {
+        return shared.whole(&request.model, script, text, usage, recording).await;
+    }
+    let head = head(&request.model, "chat.completion.chunk");
+    let usage = request.stream_options.include_usage.then_some(usage);
+    let events = Events::new(script, &shared.options, text, head, usage);
+    let body = Playback::new(events, recording, shared.stopped.clone()).into_body();
+    ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
+}
+
+fn begin(shared: &Shared, headers: &HeaderMap, request: &Request<'_>) -> Recording {
+    let call_id = headers.get("x-client-request-id").and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let messages = if shared.options.log_prompts {
+        let messages = request.messages.iter();
+        messages.map(|it| Message { role: it.role, content: Arc::from(&*it.content) }).collect()
+    } else {
+        Vec::new()
+    };
+    shared.log.begin(call_id.to_owned(), request.model.clone().into_owned(), messages)
+}
+
+/// Words, for want of a tokenizer.
+fn prompt_tokens(request: &Request<'_>) -> i64 {
+    request.messages.iter().map(|message| message.content.split_whitespace().count() as i64).sum()
+}
+
+/// What every object of an answer begins with.
+fn head(model: &str, object: &str) -> String {
+    let created = time::OffsetDateTime::now_utc().unix_timestamp();
+    let model = Value::from(model);
+    format!(r#"{{"id":"chatcmpl-simulated","object":"{object}","created":{created},"model":{model},"#)
+}
+
+impl Shared {
+    /// The response of a script that gives no answer at all.
+    async fn misbehave(&self, script: &Script, recording: &mut Recording) -> Option<Response> {
+        let mut stopped = self.stopped.clone();
+        if script.hang {
+            stop(&mut stopped).await;
+            recording.end(Ended::Cut);
+            return Some(StatusCode::SERVICE_UNAVAILABLE.into_response());
+        }
+        let status = script.status.or(script.error_in_200.then_some(200))?;
+        stops_within(&mut stopped, Duration::from_millis(script.first_ms.unwrap_or(self.options.first_ms)))
+            .await;
+        recording.end(Ended::Error(status));
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = json_response(status, &script.error_body(status.as_u16()));
+        let retry_after = script.retry_after.as_ref().map(|it| HeaderValue::try_from(it.to_string()));
+        if let Some(Ok(retry_after)) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after);
+        }
+        Some(response)
+    }
+
+    /// The answer in one piece, after the time that its stream would take.
+    async fn whole(
+        &self,
+        model: &str,
+        script: Script,
+        text: String,
+        usage: [i64; 2],
+        recording: Recording,
+    ) -> Response {
+        let [prompt, completion] = usage;
+        let wait_ms = script.first_ms.unwrap_or(self.options.first_ms)
+            + script.chunk_ms.unwrap_or(self.options.chunk_ms) * completion.unsigned_abs();
+        let mut recording = recording;
+        if stops_within(&mut self.stopped.clone(), Duration::from_millis(wait_ms)).await {
+            recording.end(Ended::Cut);
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+        let message = json!({ "role": "assistant", "content": text });
+        let finish = script.finish.as_deref().unwrap_or("stop");
+        let body = format!(
+            r#"{}"choices":[{{"index":0,"message":{message},"finish_reason":{}}}],"usage":{}}}"#,
+            head(model, "chat.completion"),
+            Value::from(finish),
+            json!({ "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion }),
+        );
+        recording.bytes = body.len() as u64;
+        recording.end(Ended::Finished);
+        ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+    }
+}
+
+async fn models(State(shared): State<Arc<Shared>>) -> Response {
+    let model = |id: &String| json!({ "id": id, "object": "model", "created": 0, "owned_by": "simulator" });
+    let data: Vec<_> = shared.options.models.iter().map(model).collect();
+    json_response(StatusCode::OK, &json!({ "object": "list", "data": data }))
+}
+
+async fn calls(State(shared): State<Arc<Shared>>) -> Response {
+    json_response(StatusCode::OK, &shared.log.calls())
+}
+
+async fn forget(State(shared): State<Arc<Shared>>) -> StatusCode {
+    shared.log.clear();
+    StatusCode::NO_CONTENT
+}
+
+async fn counters(State(shared): State<Arc<Shared>>) -> Response {
+    json_response(StatusCode::OK, &shared.log.counters())
+}
+
+async fn standing(State(shared): State<Arc<Shared>>) -> Response {
+    json_response(StatusCode::OK, &shared.standing())
+}
+
+async fn play(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    let script =
+        serde_json::from_slice::<Script>(&body).map_err(|error| error.to_string()).and_then(Script::checked);
+    match script {
+        Ok(script) => {
+            shared.play(script);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(problem) => refuse(problem),
+    }
+}
+
+fn refuse(problem: impl ToString) -> Response {
+    let error = json!({ "message": problem.to_string(), "type": "invalid_request_error", "code": null });
+    json_response(StatusCode::BAD_REQUEST, &json!({ "error": error }))
+}
+
+fn json_response(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
