@@ -1,0 +1,10 @@
+//! The gateway against a provider over real HTTP: the scripted simulator, and servers that break the rules.
+
+#![expect(clippy::unwrap_used, reason = "what surrounds a test fails as a test does")]
+
+mod ask;
+mod connections;
+mod faults;
+mod hostile;
+mod raw;
+mod simulator;
