@@ -26,7 +26,7 @@ pub use call::{CallError, Reply, Request};
 pub use connection::{Bus, Config, ConnectError, Passwords, Role};
 pub use context::Context;
 pub use delivery::{AckHandle, Delivery};
-pub use endpoints::{Endpoints, SubscribeError};
+pub use endpoints::{Endpoints, SubscribeError, observe};
 pub use incoming::Incoming;
 pub use partitions::{Deliveries, PartitionError, Partitions};
 pub use provision::{Difference, ProvisionError, Provisioner};

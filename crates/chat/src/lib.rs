@@ -1,1 +1,158 @@
-//! chat
+//! Conversations and their turns.
+//!
+//! - [`config`]: section `[chat]`
+//! - [`front`]: takes a send and puts it into the stream of turns
+//! - [`worker`] ► [`partition`] ► [`conversation`] ► [`generation`]: the actors, each supervising the next
+//! - [`writer`]: the one writer of turns, in batches, fenced by the partition's epoch
+//! - [`rescue`]: finds what nobody has in hand
+//! - [`service`]: all other requests; [`store`]: SQL and rows; [`model`]: turns and outcomes
+//! - [`error`]: the errors, and their one translation to faults
+
+pub mod config;
+pub mod conversation;
+pub mod error;
+pub mod front;
+pub mod generation;
+pub mod model;
+pub mod partition;
+pub mod rescue;
+pub mod resources;
+pub mod service;
+pub mod store;
+pub mod worker;
+pub mod writer;
+
+use std::sync::Arc;
+
+use bus::{Bus, Endpoints, PartitionError, Partitions};
+pub use config::Config;
+use host::{Drain, Health, telemetry::Metric};
+use llm::Gateway;
+use ractor::Actor;
+use sqlx::PgPool;
+use wire::operations;
+
+use resources::Resources;
+use service::Service;
+use store::Store;
+use writer::Writer;
+
+/// What this crate counts.
+pub const METRICS: &[Metric] = &[
+    Metric::counter("omnichat_turns_accepted_total", "Turns that were made durable."),
+    Metric::counter("omnichat_turns_finished_total", "Turns whose outcome was stored, by fault code or ok."),
+    Metric::histogram("omnichat_turn_seconds", "Time from acceptance (or rescue) to the stored outcome."),
+    Metric::histogram("omnichat_provider_call_seconds", "Time of completed calls to providers."),
+    Metric::counter("omnichat_redeliveries_total", "Deliveries of turns that were in hand already."),
+    Metric::counter(
+        "omnichat_replies_resent_total",
+        "Stored outcomes that were sent again to a repeated send.",
+    ),
+    Metric::counter("omnichat_partitions_taken_total", "Partitions this process took over."),
+    Metric::counter("omnichat_actor_failures_total", "Actors that failed and were replaced, by kind."),
+];
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The stream of turns cannot be used.
+    #[error(transparent)]
+    Stream(#[from] PartitionError),
+    /// The connection was closed.
+    #[error("cannot subscribe: {0}")]
+    Subscribe(String),
+    /// The actors could not be started.
+    #[error("cannot start the actors: {0}")]
+    Actors(#[from] ractor::SpawnErr),
+}
+
+/// The two ways to Postgres.
+pub struct Pools {
+    /// Many connections, made with [`store::SESSION`].
+    pub reading: PgPool,
+    /// One connection, made with [`writer::SESSION`].
+    pub writing: PgPool,
+}
+
+/// Starts the service: what the others stand on first, what strangers reach last.
+pub async fn start(
+    config: Config,
+    bus: &Bus,
+    pools: Pools,
+    gateway: Gateway,
+    health: &Health,
+    drain: &Drain,
+) -> Result<(), StartError> {
+    let partitions = Partitions::open(bus).await?;
+    let check = partitions.clone();
+    health.add("stream", move || {
+        let check = check.clone();
+        async move { check.check().await }
+    });
+    let resources = Arc::new(Resources {
+        bus: bus.clone(),
+        store: Store::new(pools.reading),
+        writer: Writer::start(pools.writing, gateway.default_model().to_owned(), drain),
+        gateway,
+        config,
+        drain: drain.clone(),
+        worker: format!("chat-{}", uuid::Uuid::now_v7()),
+    });
+    start_worker(&resources, &partitions).await?;
+    front::start(&resources, partitions.count()).await.map_err(subscribe_error)?;
+    serve(bus, &resources).await.map_err(subscribe_error)
+}
+
+/// The actors. When the process drains they finish what runs; what waits stays in the queue.
+async fn start_worker(resources: &Arc<Resources>, partitions: &Partitions) -> Result<(), StartError> {
+    let arguments = worker::Arguments { resources: resources.clone(), partitions: partitions.clone() };
+    let (worker, ended) = Actor::spawn(Some("worker".into()), worker::Worker, arguments).await?;
+    rescue::start(resources, worker.clone());
+    let drain = resources.drain.clone();
+    resources.drain.spawn("chat worker", async move {
+        drain.draining().await;
+        let _ = worker.cast(worker::Message::Drain);
+        tokio::select! {
+            _ = ended => {}
+            () = drain.stop_now() => worker.kill(),
+        }
+    });
+    Ok(())
+}
+
+async fn serve(bus: &Bus, resources: &Arc<Resources>) -> Result<(), bus::SubscribeError> {
+    Endpoints::new(bus, &Arc::new(Service::new(resources.clone())))
+        .guarded(
+            operations::CREATE_CONVERSATION,
+            |s, caller, _, new| async move { s.create(caller, new).await },
+        )
+        .await?
+        .guarded(operations::LIST_CONVERSATIONS, |s, caller, _, of| async move { s.list(caller, of).await })
+        .await?
+        .guarded(
+            operations::GET_CONVERSATION,
+            |s, caller, at, _| async move { s.get(caller, at.id()?).await },
+        )
+        .await?
+        .guarded(operations::UPDATE_CONVERSATION, |s, caller, at, change| async move {
+            s.update(caller, at.id()?, change).await
+        })
+        .await?
+        .guarded(operations::DELETE_CONVERSATION, |s, caller, at, _| async move {
+            s.delete(caller, at.id()?).await
+        })
+        .await?
+        .guarded(operations::LIST_MESSAGES, |s, caller, at, which| async move {
+            s.messages(caller, at.id()?, which).await
+        })
+        .await?
+        .guarded(operations::GET_TURN, |s, caller, at, _| async move { s.turn(caller, at.id()?).await })
+        .await?
+        .guarded(operations::FIND_TURN, |s, caller, _, by| async move { s.turn_by_key(caller, by).await })
+        .await?;
+    Ok(())
+}
+
+fn subscribe_error(error: bus::SubscribeError) -> StartError {
+    StartError::Subscribe(error.to_string())
+}

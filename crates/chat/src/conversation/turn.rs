@@ -1,0 +1,103 @@
+//! A turn in hand: accepted, and without a stored outcome.
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use bus::{AckHandle, Context, Delivery, ReplyTo};
+use wire::{MessageId, Settings, TurnId};
+
+use crate::{
+    model::{Accepted, BodyHash, NewTurn},
+    store::PastTurn,
+};
+
+/// Somebody who waits for the outcome, and the queue's message by which they wait.
+pub struct Waiter {
+    /// Where the outcome goes.
+    pub reply_to: ReplyTo,
+    /// Names the request.
+    pub context: Context,
+    /// Takes the message off the queue.
+    pub ack: AckHandle,
+}
+
+impl From<Delivery> for Waiter {
+    fn from(delivery: Delivery) -> Self {
+        Self { reply_to: delivery.reply_to, context: delivery.context, ack: delivery.ack }
+    }
+}
+
+/// A turn in hand.
+pub struct HeldTurn {
+    /// Its id.
+    pub id: TurnId,
+    /// Its place in the conversation.
+    pub seq: i64,
+    /// The id of the user's message.
+    pub user_message: MessageId,
+    /// The key it was sent with.
+    pub idempotency_key: Option<String>,
+    /// The hash of its body.
+    pub body_hash: BodyHash,
+    /// The model to call.
+    pub model: String,
+    /// How to call it.
+    pub settings: Settings,
+    /// The version of the prompt.
+    pub prompt_version: Option<i32>,
+    /// Calls to the provider that were, or may have been, made.
+    pub attempts: i16,
+    /// Who is told the outcome.
+    pub waiters: Vec<Waiter>,
+    /// Events that were told.
+    pub told: u64,
+    /// Since when it is in hand.
+    pub since: Instant,
+}
+
+impl HeldTurn {
+    /// A turn that was just accepted: its first attempt needs no record of its own.
+    pub fn new(turn: NewTurn, accepted: Accepted, waiter: Waiter) -> Self {
+        Self {
+            id: turn.id,
+            seq: turn.seq,
+            user_message: turn.user_message,
+            idempotency_key: turn.idempotency_key,
+            body_hash: turn.body_hash,
+            model: accepted.model,
+            settings: accepted.settings,
+            prompt_version: accepted.prompt_version,
+            attempts: 0,
+            waiters: vec![waiter],
+            told: 0,
+            since: Instant::now(),
+        }
+    }
+
+    /// A turn that an earlier owner accepted, if it is still open. Nobody waits for it yet.
+    pub fn found(past: PastTurn) -> Option<(Self, Arc<str>)> {
+        let open = past.open?;
+        let turn = Self {
+            id: past.id,
+            seq: open.seq,
+            user_message: open.user_message,
+            idempotency_key: open.idempotency_key,
+            body_hash: open.body_hash,
+            model: open.model,
+            settings: open.settings,
+            prompt_version: open.prompt_version,
+            attempts: open.attempts,
+            waiters: Vec::new(),
+            told: 0,
+            since: Instant::now(),
+        };
+        Some((turn, past.question))
+    }
+
+    /// Whether a delivery with this id and key is about this turn.
+    pub fn is_meant_by(&self, id: TurnId, key: Option<&str>) -> bool {
+        self.id == id || (key.is_some() && self.idempotency_key.as_deref() == key)
+    }
+}
+
+/// The turns in hand, in the order they run; the first one is running, or about to.
+pub type TurnQueue = VecDeque<HeldTurn>;

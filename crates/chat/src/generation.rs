@@ -1,0 +1,239 @@
+//! One call to the model at a time, as a child of the conversation: so the conversation hears what comes in meanwhile, and
+//! a panic here is an event there. It tells the answer as it grows, and reports how it ended.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use llm::{Answering, CallError, Event, FinishReason, Message, Prompt};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use wire::{Settings, TurnEvent, TurnId, Usage, UserId};
+
+use crate::{
+    conversation,
+    model::{Completion, PromptVersion},
+    resources::Resources,
+};
+
+/// Deltas within this time are told as one.
+const COALESCE: Duration = Duration::from_millis(40);
+/// No more than this is held back, in bytes.
+const COALESCE_BYTES: usize = 2048;
+
+/// Calls the models for one conversation.
+pub struct Generation;
+
+/// A call to be made.
+pub struct Job {
+    /// For which turn.
+    pub turn: TurnId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Counts from 1.
+    pub attempt: i16,
+    /// The model to call.
+    pub model: String,
+    /// How to call it.
+    pub settings: Settings,
+    /// The prompt that goes first.
+    pub system: System,
+    /// What was said so far, the user's message last.
+    pub messages: Vec<Message>,
+    /// Trace context, passed on.
+    pub traceparent: Option<String>,
+    /// Events of this turn that were told already.
+    pub told: u64,
+}
+
+/// The prompt that opens the call.
+#[derive(Clone)]
+pub enum System {
+    /// There is none.
+    None,
+    /// It is known.
+    Known(PromptVersion, Arc<str>),
+    /// It is to be read first.
+    Load(PromptVersion),
+}
+
+/// How a call ended.
+pub struct Generated {
+    /// For which turn.
+    pub turn: TurnId,
+    /// The answer, or why there is none.
+    pub result: Result<Completion, CallFailure>,
+    /// The prompt that was read, to be kept.
+    pub system: System,
+    /// Events of this turn that were told.
+    pub told: u64,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallFailure {
+    /// The provider's doing, or ours towards it.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The prompt could not be read.
+    #[error("the prompt could not be read")]
+    Database(#[from] sqlx::Error),
+    /// The child died.
+    #[error("the generation failed: {0}")]
+    Died(String),
+}
+
+/// What it needs.
+pub struct Arguments {
+    /// Shared by all actors.
+    pub resources: Arc<Resources>,
+    /// Who is told.
+    pub conversation: ActorRef<conversation::Message>,
+}
+
+impl Actor for Generation {
+    type Msg = Box<Job>;
+    type State = Arguments;
+    type Arguments = Arguments;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Self::Msg>,
+        arguments: Arguments,
+    ) -> Result<Arguments, ActorProcessingErr> {
+        Ok(arguments)
+    }
+
+    /// The whole call runs in here: nothing else is ever sent to this actor, and a kill ends it at the next await.
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        job: Box<Job>,
+        state: &mut Arguments,
+    ) -> Result<(), ActorProcessingErr> {
+        let turn = job.turn;
+        let mut call = Call { resources: &state.resources, user: job.user, turn, told: job.told };
+        let mut system = job.system.clone();
+        let result = call.run(*job, &mut system).await;
+        let generated = Generated { turn, result, system, told: call.told };
+        state.conversation.cast(conversation::Message::Generated(Box::new(generated)))?;
+        Ok(())
+    }
+}
+
+struct Call<'a> {
+    resources: &'a Resources,
+    user: UserId,
+    turn: TurnId,
+    told: u64,
+}
+
+impl Call<'_> {
+    async fn run(&mut self, job: Job, system: &mut System) -> Result<Completion, CallFailure> {
+        let attempt = job.attempt;
+        self.tell(match attempt {
+            1 => TurnEvent::Started { turn_id: self.turn, attempt, model: job.model.clone() },
+            _ => TurnEvent::Restarted { turn_id: self.turn, attempt },
+        })
+        .await;
+        self.load(system).await?;
+        let mut messages = Vec::with_capacity(job.messages.len() + 1);
+        if let System::Known(_, text) = system {
+            messages.push(Message::system(text.clone()));
+        }
+        messages.extend(job.messages);
+        let prompt = Prompt {
+            model: job.model,
+            messages,
+            settings: settings(job.settings),
+            call_id: format!("{}:{attempt}", self.turn),
+            traceparent: job.traceparent,
+        };
+        let started = Instant::now();
+        let answering = self.resources.gateway.call(prompt).await?;
+        let completion = self.listen(answering).await?;
+        metrics::histogram!("omnichat_provider_call_seconds").record(started.elapsed().as_secs_f64());
+        Ok(completion)
+    }
+
+    async fn load(&self, system: &mut System) -> Result<(), sqlx::Error> {
+        if let System::Load(version) = system {
+            let version = *version;
+            *system = match self.resources.store.load_prompt(version).await? {
+                Some(text) => System::Known(version, text),
+                None => System::None,
+            };
+        }
+        Ok(())
+    }
+
+    /// Gathers the answer, telling it in frames of some 40 ms. An answer that comes whole within the first frame is not
+    /// told in parts at all: the completed event carries it.
+    async fn listen(&mut self, mut answering: Answering) -> Result<Completion, CallFailure> {
+        let (mut text, mut shown) = (String::new(), 0);
+        let mut frame_due: Option<tokio::time::Instant> = None;
+        loop {
+            let event = match frame_due {
+                None => Some(answering.next().await?),
+                Some(due) => tokio::select! {
+                    biased;
+                    event = answering.next() => Some(event?),
+                    () = tokio::time::sleep_until(due) => None,
+                },
+            };
+            match event {
+                Some(Event::Delta(delta)) => {
+                    text.push_str(&delta);
+                    frame_due.get_or_insert_with(|| tokio::time::Instant::now() + COALESCE);
+                }
+                Some(Event::Finished(finish)) => {
+                    if shown > 0 && shown < text.len() {
+                        self.tell(TurnEvent::Delta { text: text[shown..].to_owned() }).await;
+                    }
+                    return Ok(completion(text, finish));
+                }
+                None => {}
+            }
+            let due = frame_due.is_some_and(|due| due <= tokio::time::Instant::now());
+            if due || text.len() - shown > COALESCE_BYTES {
+                self.tell(TurnEvent::Delta { text: text[shown..].to_owned() }).await;
+                shown = text.len();
+                frame_due = None;
+            }
+        }
+    }
+
+    async fn tell(&mut self, event: TurnEvent) {
+        self.told += 1;
+        self.resources.bus.tell(self.user, self.turn, self.told, &event).await;
+    }
+}
+
+fn completion(text: String, finish: llm::Finish) -> Completion {
+    Completion {
+        text: text.into(),
+        finish_reason: match finish.reason {
+            FinishReason::Stop => "stop",
+            FinishReason::Length => "length",
+        },
+        provider: finish.provider,
+        model: finish.model,
+        usage: finish.usage.map(|usage| Usage {
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+            total_tokens: usage.prompt_tokens.saturating_add(usage.completion_tokens),
+        }),
+        first_token_ms: finish.timings.first_token_ms,
+        total_ms: finish.timings.total_ms,
+    }
+}
+
+fn settings(settings: Settings) -> llm::Settings {
+    llm::Settings {
+        temperature: settings.temperature.map(f64::from),
+        top_p: settings.top_p.map(f64::from),
+        max_tokens: settings.max_tokens,
+        stop: settings.stop,
+        seed: settings.seed,
+    }
+}

@@ -1,0 +1,235 @@
+//! Turns and their outcomes, as they are stored.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use wire::{
+    Answer, ConversationId, Fault, Message, MessageId, PromptId, Role, SendMessage, Settings, TurnId, Usage,
+    UserId,
+};
+
+/// The right to write the turns of a partition: good as long as Postgres knows no later epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ownership {
+    /// Which partition.
+    pub partition: i16,
+    /// Counts the owners of the partition.
+    pub epoch: i64,
+}
+
+/// A turn to be accepted.
+#[derive(Debug, Clone)]
+pub struct NewTurn {
+    /// Its id.
+    pub id: TurnId,
+    /// The conversation it belongs to.
+    pub conversation: ConversationId,
+    /// Whose it is.
+    pub user: UserId,
+    /// By what right it is written.
+    pub ownership: Ownership,
+    /// Counts the conversation's turns from 0.
+    pub seq: i64,
+    /// Sends with the same key are the same turn.
+    pub idempotency_key: Option<String>,
+    /// Of the canonical body: sends with the same key have the same.
+    pub body_hash: BodyHash,
+    /// The id of the user's message.
+    pub user_message: MessageId,
+    /// What the message follows.
+    pub parent: Option<MessageId>,
+    /// The text.
+    pub content: Arc<str>,
+    /// Another model than the conversation's.
+    pub model: Option<String>,
+    /// Settings over the conversation's.
+    pub settings: Settings,
+    /// When it is accepted.
+    pub created_at: OffsetDateTime,
+}
+
+/// What Postgres made of a turn when it accepted it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    /// The model to call.
+    pub model: String,
+    /// How to call it.
+    pub settings: Settings,
+    /// The version of the conversation's prompt.
+    pub prompt_version: Option<i32>,
+}
+
+/// SHA-256 of a send's canonical body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyHash(pub [u8; 32]);
+
+impl BodyHash {
+    /// The same for the same request, whatever its encoding and the order of its fields.
+    pub fn of(request: &SendMessage) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(request.content.as_bytes());
+        // 0xff occurs in no UTF-8 text, so no content can imitate what follows.
+        hash.update([0xff]);
+        if request.model.is_some() || request.settings.is_some() {
+            let rest = serde_json::json!([request.model, request.settings]);
+            hash.update(rest.to_string().as_bytes());
+        }
+        Self(hash.finalize().into())
+    }
+}
+
+/// A turn's outcome, to be stored.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The turn.
+    pub turn: TurnId,
+    /// The conversation it belongs to.
+    pub conversation: ConversationId,
+    /// By what right it is written.
+    pub ownership: Ownership,
+    /// The turn's place in the conversation.
+    pub seq: i64,
+    /// The message that is answered.
+    pub user_message: MessageId,
+    /// How it ended.
+    pub ending: Ending,
+    /// When.
+    pub finished_at: OffsetDateTime,
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone)]
+pub enum Ending {
+    /// With an answer.
+    Completed(Completion),
+    /// Without one.
+    Failed(Fault),
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Completion {
+    /// The text.
+    pub text: Arc<str>,
+    /// `stop` or `length`.
+    pub finish_reason: &'static str,
+    /// Who answered.
+    pub provider: String,
+    /// With which model.
+    pub model: String,
+    /// What it took, as the provider counted.
+    pub usage: Option<Usage>,
+    /// Milliseconds from the call to the first token, and to the end.
+    pub first_token_ms: u64,
+    /// See `first_token_ms`.
+    pub total_ms: u64,
+}
+
+impl Outcome {
+    /// The place of the answer among the conversation's messages.
+    pub const fn answer_seq(&self) -> i64 {
+        2 * self.seq + 1
+    }
+
+    /// The reply to whoever waits.
+    pub fn reply(&self) -> Result<Answer, Fault> {
+        match &self.ending {
+            Ending::Failed(fault) => Err(fault.clone().of_turn(self.turn)),
+            Ending::Completed(completion) => Ok(answer(AnswerParts {
+                turn: self.turn,
+                conversation: self.conversation,
+                user_message: self.user_message,
+                answer_seq: self.answer_seq(),
+                text: completion.text.to_string(),
+                finished_at: self.finished_at,
+                usage: completion.usage,
+                finish_reason: completion.finish_reason.to_owned(),
+                model: completion.model.clone(),
+            })),
+        }
+    }
+}
+
+/// What a reply is made of, fresh from the model or from the database.
+pub struct AnswerParts {
+    /// The turn.
+    pub turn: TurnId,
+    /// The conversation it belongs to.
+    pub conversation: ConversationId,
+    /// The message that is answered.
+    pub user_message: MessageId,
+    /// The answer's place among the messages.
+    pub answer_seq: i64,
+    /// The text.
+    pub text: String,
+    /// When it was stored.
+    pub finished_at: OffsetDateTime,
+    /// What it took.
+    pub usage: Option<Usage>,
+    /// `stop` or `length`.
+    pub finish_reason: String,
+    /// The model that answered.
+    pub model: String,
+}
+
+/// The reply of a completed turn.
+pub fn answer(parts: AnswerParts) -> Answer {
+    let message_id = MessageId::answer_to(parts.turn);
+    Answer {
+        message_id,
+        response: parts.text.clone(),
+        created_at: parts.finished_at,
+        turn_id: parts.turn,
+        message: Message {
+            id: message_id,
+            conversation_id: parts.conversation,
+            parent_id: Some(parts.user_message),
+            turn_id: parts.turn,
+            seq: parts.answer_seq,
+            role: Role::Assistant,
+            content: parts.text,
+            created_at: parts.finished_at,
+        },
+        usage: parts.usage,
+        finish_reason: parts.finish_reason,
+        model: parts.model,
+    }
+}
+
+/// A prompt at one version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PromptVersion {
+    /// The prompt.
+    pub prompt: PromptId,
+    /// Its version.
+    pub version: i32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(content: &str, model: Option<&str>) -> BodyHash {
+        BodyHash::of(&SendMessage {
+            content: content.into(),
+            model: model.map(Into::into),
+            settings: None,
+            stream: None,
+        })
+    }
+
+    #[test]
+    fn only_the_same_request_has_the_same_hash() {
+        assert_eq!(send("hi", None), send("hi", None));
+        assert_ne!(send("hi", None), send("hi ", None));
+        assert_ne!(send("hi", None), send("hi", Some("m")));
+        assert_ne!(send("hi", Some("m")), send("hi", Some("n")));
+        let quiet = SendMessage { content: "hi".into(), model: None, settings: None, stream: Some(false) };
+        assert_eq!(
+            BodyHash::of(&quiet),
+            send("hi", None),
+            "how the answer is carried is not part of the request"
+        );
+    }
+}

@@ -1,0 +1,25 @@
+//! What every actor of this process works with.
+
+use bus::Bus;
+use host::Drain;
+use llm::Gateway;
+
+use crate::{Config, store::Store, writer::Writer};
+
+/// Shared by all actors.
+pub struct Resources {
+    /// The connection in the role `chat`.
+    pub bus: Bus,
+    /// Reading, and the rare writes.
+    pub store: Store,
+    /// The writes of turns.
+    pub writer: Writer,
+    /// The models.
+    pub gateway: Gateway,
+    /// What can be set.
+    pub config: Config,
+    /// Owns the tasks.
+    pub drain: Drain,
+    /// Names this process in the database.
+    pub worker: String,
+}

@@ -1,0 +1,135 @@
+//! A conversation as its owner loads it: what was said, and which turns are still open.
+
+use std::sync::Arc;
+
+use sqlx::types::Json;
+use wire::{ConversationId, MessageId, PromptId, Settings, TurnId, UserId};
+
+use super::Store;
+use crate::model::{BodyHash, PromptVersion};
+
+/// A conversation that exists.
+#[derive(Debug)]
+pub struct History {
+    /// Its owner.
+    pub user: UserId,
+    /// Its prompt.
+    pub prompt: Option<PromptId>,
+    /// The place of the next turn.
+    pub next_seq: i64,
+    /// The newest turns of the active path, oldest first, the open ones included.
+    pub turns: Vec<PastTurn>,
+}
+
+/// A turn of the active path.
+#[derive(Debug)]
+pub struct PastTurn {
+    /// Its id.
+    pub id: TurnId,
+    /// What was said.
+    pub question: Arc<str>,
+    /// What was answered; absent when it failed, or is open.
+    pub answer: Option<Arc<str>>,
+    /// What is needed to go on with it, if it is open.
+    pub open: Option<OpenTurn>,
+}
+
+/// A turn without an outcome.
+#[derive(Debug)]
+pub struct OpenTurn {
+    /// Its place in the conversation.
+    pub seq: i64,
+    /// The id of the user's message.
+    pub user_message: MessageId,
+    /// The key it was sent with.
+    pub idempotency_key: Option<String>,
+    /// The hash of its body.
+    pub body_hash: BodyHash,
+    /// The model to call.
+    pub model: String,
+    /// How to call it.
+    pub settings: Settings,
+    /// The version of the prompt.
+    pub prompt_version: Option<i32>,
+    /// Calls to the provider that were, or may have been, made.
+    pub attempts: i16,
+}
+
+impl Store {
+    /// Loads a conversation with the newest `turns_max` turns of its active path. The cost does not grow with the length
+    /// of the conversation. None if it does not exist.
+    pub async fn load_history(&self, id: ConversationId, turns_max: i32) -> sqlx::Result<Option<History>> {
+        let conversation = sqlx::query!(
+            r#"select c.user_id, c.prompt_id,
+                      coalesce((select t.seq + 1 from turns t where t.conversation_id = c.id order by t.seq desc limit 1), 0)
+                          as "next_seq!"
+               from conversations c where c.id = $1 and c.deleted_at is null"#,
+            id.uuid(),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(conversation) = conversation else { return Ok(None) };
+        let turns = if conversation.next_seq > 0 { self.load_path(id, turns_max).await? } else { Vec::new() };
+        Ok(Some(History {
+            user: conversation.user_id.into(),
+            prompt: conversation.prompt_id.map(Into::into),
+            next_seq: conversation.next_seq,
+            turns,
+        }))
+    }
+
+    async fn load_path(&self, id: ConversationId, turns_max: i32) -> sqlx::Result<Vec<PastTurn>> {
+        let rows = sqlx::query!(
+            r#"with recursive path (turn_id, user_message_id, depth) as (
+                   (select t.id, t.user_message_id, 1 from turns t where t.conversation_id = $1 order by t.seq desc limit 1)
+                   union all
+                   select t.id, t.user_message_id, p.depth + 1
+                   from path p
+                   join messages m on m.id = p.user_message_id
+                   join turns t on t.id = m.parent_id
+                   where p.depth < $2
+               )
+               select t.id as "id!", t.seq as "seq!", t.user_message_id as "user_message_id!", t.idempotency_key,
+                      t.body_hash as "body_hash!", t.model as "model!", t.settings as "settings: Json<Settings>",
+                      t.prompt_version,
+                      (select m.content from messages m where m.id = p.user_message_id) as "question!",
+                      (select m.content from messages m where m.id = p.turn_id) as answer,
+                      exists (select from outcomes o where o.turn_id = p.turn_id) as "closed!",
+                      coalesce((select max(a.number) from attempts a where a.turn_id = p.turn_id), 1::smallint) as "attempts!"
+               from path p join turns t on t.id = p.turn_id
+               order by p.depth desc"#,
+            id.uuid(),
+            turns_max,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let turns = rows.into_iter().map(|row| PastTurn {
+            id: row.id.into(),
+            question: row.question.into(),
+            answer: row.answer.map(Into::into),
+            open: (!row.closed).then(|| OpenTurn {
+                seq: row.seq,
+                user_message: row.user_message_id.into(),
+                idempotency_key: row.idempotency_key,
+                body_hash: BodyHash(row.body_hash.try_into().unwrap_or_default()),
+                model: row.model,
+                settings: row.settings.map(|settings| settings.0).unwrap_or_default(),
+                prompt_version: row.prompt_version,
+                attempts: row.attempts,
+            }),
+        });
+        Ok(turns.collect())
+    }
+
+    /// The content of a prompt's version.
+    pub async fn load_prompt(&self, of: PromptVersion) -> sqlx::Result<Option<Arc<str>>> {
+        let content = sqlx::query_scalar!(
+            "select content from prompt_versions where prompt_id = $1 and version = $2",
+            of.prompt.uuid(),
+            of.version,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(content.map(Into::into))
+    }
+}

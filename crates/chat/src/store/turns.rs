@@ -1,0 +1,189 @@
+//! A turn as it stands, with its outcome when it has one.
+
+use identity::Principal;
+use sqlx::types::Json;
+use time::OffsetDateTime;
+use uuid::Uuid;
+use wire::{
+    Answer, ConversationId, Fault, FaultCode, Message, MessageId, Problem, Role, Turn, TurnId, TurnStatus,
+    Usage, UserId,
+};
+
+use super::Store;
+use crate::model::{AnswerParts, BodyHash, answer};
+
+/// A turn from the database.
+#[derive(Debug)]
+pub struct StoredTurn {
+    /// Its id.
+    pub id: TurnId,
+    /// The conversation it belongs to.
+    pub conversation: ConversationId,
+    /// The hash of its body.
+    pub body_hash: BodyHash,
+    /// Its outcome as a reply; absent while it is open.
+    pub outcome: Option<Result<Answer, Fault>>,
+    /// As its owner sees it.
+    pub view: Turn,
+}
+
+struct Row {
+    id: Uuid,
+    conversation_id: Uuid,
+    seq: i64,
+    idempotency_key: Option<String>,
+    body_hash: Vec<u8>,
+    user_message_id: Uuid,
+    model: String,
+    created_at: OffsetDateTime,
+    question: String,
+    question_parent: Option<Uuid>,
+    question_at: OffsetDateTime,
+    question_turn: Uuid,
+    question_seq: i64,
+    attempts: i16,
+    status: Option<String>,
+    finish_reason: Option<String>,
+    answered_by: Option<String>,
+    prompt_tokens: Option<i32>,
+    completion_tokens: Option<i32>,
+    fault: Option<Json<StoredFault>>,
+    finished_at: Option<OffsetDateTime>,
+    answer: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
+struct StoredFault {
+    code: FaultCode,
+    message: String,
+}
+
+impl Store {
+    /// A turn of the caller, unless its conversation is deleted.
+    pub async fn find_turn(&self, caller: Principal, id: TurnId) -> sqlx::Result<Option<StoredTurn>> {
+        self.find(caller.user(), Some(id), None).await
+    }
+
+    /// The turn that a user sent with this key.
+    pub async fn find_turn_by_key(&self, user: UserId, key: &str) -> sqlx::Result<Option<StoredTurn>> {
+        self.find(user, None, Some(key)).await
+    }
+
+    /// The turn that a delivery may be about: by its key if it has one, else by its id.
+    pub async fn find_sent(
+        &self,
+        user: UserId,
+        id: TurnId,
+        key: Option<&str>,
+    ) -> sqlx::Result<Option<StoredTurn>> {
+        match key {
+            Some(key) => self.find(user, None, Some(key)).await,
+            None => self.find(user, Some(id), None).await,
+        }
+    }
+
+    async fn find(
+        &self,
+        user: UserId,
+        id: Option<TurnId>,
+        key: Option<&str>,
+    ) -> sqlx::Result<Option<StoredTurn>> {
+        let row = sqlx::query_as!(
+            Row,
+            r#"with wanted as (
+                   select * from turns where id = $2 and user_id = $1
+                   union all
+                   select * from turns where idempotency_key = $3 and user_id = $1
+               )
+               select t.id as "id!", t.conversation_id as "conversation_id!", t.seq as "seq!", t.idempotency_key,
+                      t.body_hash as "body_hash!", t.user_message_id as "user_message_id!", t.model as "model!",
+                      t.created_at as "created_at!",
+                      q.content as "question!", q.parent_id as question_parent, q.created_at as "question_at!",
+                      q.turn_id as "question_turn!", q.seq as "question_seq!",
+                      coalesce((select max(a.number) from attempts a where a.turn_id = t.id), 1::smallint) as "attempts!",
+                      o.status as "status?", o.finish_reason, o.model as "answered_by?", o.prompt_tokens,
+                      o.completion_tokens,
+                      case when o.fault_code is not null
+                           then jsonb_build_object('code', o.fault_code, 'message', o.fault_message) end
+                          as "fault: Json<StoredFault>",
+                      o.finished_at as "finished_at?",
+                      (select m.content from messages m where m.id = t.id) as answer
+               from wanted t
+               join conversations c on c.id = t.conversation_id and c.deleted_at is null
+               join messages q on q.id = t.user_message_id
+               left join outcomes o on o.turn_id = t.id"#,
+            user.uuid(),
+            id.map(|id| id.uuid()),
+            key,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(Into::into))
+    }
+}
+
+impl From<Row> for StoredTurn {
+    fn from(row: Row) -> Self {
+        let (id, conversation) = (TurnId::from(row.id), ConversationId::from(row.conversation_id));
+        let usage = usage(row.prompt_tokens, row.completion_tokens);
+        let fault = row.fault.map(|fault| Fault::because(fault.0.code, fault.0.message).of_turn(id));
+        let user_message = MessageId::from(row.user_message_id);
+        let question = Message {
+            id: user_message,
+            conversation_id: conversation,
+            parent_id: row.question_parent.map(Into::into),
+            turn_id: row.question_turn.into(),
+            seq: row.question_seq,
+            role: Role::User,
+            content: row.question,
+            created_at: row.question_at,
+        };
+        let answer = row.answer.zip(row.finished_at).map(|(text, finished_at)| {
+            answer(AnswerParts {
+                turn: id,
+                conversation,
+                user_message,
+                answer_seq: 2 * row.seq + 1,
+                text,
+                finished_at,
+                usage,
+                finish_reason: row.finish_reason.unwrap_or_default(),
+                model: row.answered_by.unwrap_or_default(),
+            })
+        });
+        let status = match row.status.as_deref() {
+            None => TurnStatus::Running,
+            Some("completed") => TurnStatus::Completed,
+            Some("cancelled") => TurnStatus::Cancelled,
+            Some(_) => TurnStatus::Failed,
+        };
+        let messages =
+            std::iter::once(question).chain(answer.as_ref().map(|answer| answer.message.clone())).collect();
+        let view = Turn {
+            id,
+            conversation_id: conversation,
+            status,
+            attempt: row.attempts,
+            seq: row.seq,
+            idempotency_key: row.idempotency_key,
+            model: row.model,
+            created_at: row.created_at,
+            finished_at: row.finished_at,
+            usage,
+            fault: fault.as_ref().map(|fault| Problem::of(fault, None)),
+            messages,
+        };
+        let outcome = match (answer, fault) {
+            (_, Some(fault)) => Some(Err(fault)),
+            (Some(answer), None) => Some(Ok(answer)),
+            (None, None) => None,
+        };
+        let body_hash = BodyHash(row.body_hash.try_into().unwrap_or_default());
+        Self { id, conversation, body_hash, outcome, view }
+    }
+}
+
+fn usage(prompt: Option<i32>, completion: Option<i32>) -> Option<Usage> {
+    let (prompt_tokens, completion_tokens) = (u32::try_from(prompt?).ok()?, u32::try_from(completion?).ok()?);
+    Some(Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens })
+}

@@ -1,0 +1,122 @@
+//! The one statement that writes turns: new turns with their messages, outcomes with their answers, all conditional on who
+//! owns the partition.
+//!
+//! The form of `statement.sql` keeps the plan good from the first row on: every table is reached by a scalar subquery on a key, or only
+//! inserted into. A join against a table could be planned as a scan while the table is empty, and stay one.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+use sqlx::{PgPool, types::Json};
+use uuid::Uuid;
+use wire::{Settings, TurnId};
+
+use super::batch::Batch;
+use crate::model::{Accepted, Completion, Ending, Outcome, Ownership};
+
+/// What the statement did.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// The ownerships that are good.
+    pub held: HashSet<Ownership>,
+    /// The turns that are new.
+    pub accepted: HashMap<TurnId, Accepted>,
+    /// The turns whose outcome is new.
+    pub finished: HashSet<TurnId>,
+}
+
+pub(crate) async fn execute(pool: &PgPool, default_model: &str, batch: &Batch) -> sqlx::Result<Written> {
+    let ownerships = batch.ownerships();
+    let turns = &batch.turns;
+    let outcomes = &batch.outcomes;
+    let rows = sqlx::query_file!(
+        "src/writer/statement.sql",
+        &ownerships.iter().map(|it| it.partition).collect::<Vec<_>>(),
+        &ownerships.iter().map(|it| it.epoch).collect::<Vec<_>>(),
+        &turns.iter().map(|it| it.id.uuid()).collect::<Vec<_>>(),
+        &turns.iter().map(|it| it.conversation.uuid()).collect::<Vec<_>>(),
+        &turns.iter().map(|it| it.user.uuid()).collect::<Vec<_>>(),
+        &turns.iter().map(|it| it.ownership.partition).collect::<Vec<_>>(),
+        &turns.iter().map(|it| it.seq).collect::<Vec<_>>(),
+        &turns.iter().map(|it| it.idempotency_key.as_deref()).collect::<Vec<_>>() as _,
+        &turns.iter().map(|it| it.body_hash.0.to_vec()).collect::<Vec<_>>(),
+        &turns.iter().map(|it| it.user_message.uuid()).collect::<Vec<_>>(),
+        &turns.iter().map(|it| it.parent.map(|id| id.uuid())).collect::<Vec<_>>() as _,
+        &turns.iter().map(|it| &*it.content).collect::<Vec<_>>() as _,
+        &turns.iter().map(|it| it.model.as_deref()).collect::<Vec<_>>() as _,
+        &turns
+            .iter()
+            .map(|it| serde_json::to_value(&it.settings).unwrap_or_default())
+            .collect::<Vec<Value>>(),
+        &turns.iter().map(|it| it.created_at).collect::<Vec<_>>(),
+        default_model,
+        &outcomes.iter().map(|it| it.turn.uuid()).collect::<Vec<_>>(),
+        &outcomes.iter().map(|it| it.conversation.uuid()).collect::<Vec<_>>(),
+        &outcomes.iter().map(|it| it.ownership.partition).collect::<Vec<_>>(),
+        &outcomes.iter().map(Outcome::answer_seq).collect::<Vec<_>>(),
+        &outcomes.iter().map(|it| it.user_message.uuid()).collect::<Vec<Uuid>>(),
+        &outcomes.iter().map(|it| it.ending.status()).collect::<Vec<_>>() as _,
+        &outcomes.iter().map(|it| it.completion().map(|it| it.finish_reason)).collect::<Vec<_>>() as _,
+        &outcomes.iter().map(|it| it.completion().map(|it| it.provider.as_str())).collect::<Vec<_>>() as _,
+        &outcomes.iter().map(|it| it.completion().map(|it| it.model.as_str())).collect::<Vec<_>>() as _,
+        &outcomes.iter().map(|it| it.tokens(|usage| usage.prompt_tokens)).collect::<Vec<_>>() as _,
+        &outcomes.iter().map(|it| it.tokens(|usage| usage.completion_tokens)).collect::<Vec<_>>() as _,
+        &outcomes.iter().map(|it| it.ending.fault().map(|it| it.code.as_str())).collect::<Vec<_>>() as _,
+        &outcomes.iter().map(|it| it.ending.fault().map(|it| &*it.message)).collect::<Vec<_>>() as _,
+        &outcomes.iter().map(|it| it.completion().map(timings)).collect::<Vec<_>>() as _,
+        &outcomes.iter().map(|it| it.finished_at).collect::<Vec<_>>(),
+        &outcomes.iter().map(|it| it.completion().map(|it| &*it.text)).collect::<Vec<_>>() as _,
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut written = Written::default();
+    for row in rows {
+        match (row.turn, row.model, row.epoch, row.number) {
+            (None, _, Some(epoch), Some(partition)) => {
+                written.held.insert(Ownership { partition: i16::try_from(partition).unwrap_or(-1), epoch });
+            }
+            (Some(turn), Some(model), _, prompt_version) => {
+                let settings = row.settings.map(|settings| settings.0).unwrap_or_default();
+                written.accepted.insert(turn.into(), Accepted { model, settings, prompt_version });
+            }
+            (Some(turn), None, ..) => {
+                written.finished.insert(turn.into());
+            }
+            (None, ..) => {}
+        }
+    }
+    Ok(written)
+}
+
+fn timings(completion: &Completion) -> Value {
+    serde_json::json!({ "first_token_ms": completion.first_token_ms, "total_ms": completion.total_ms })
+}
+
+impl Outcome {
+    fn completion(&self) -> Option<&Completion> {
+        match &self.ending {
+            Ending::Completed(completion) => Some(completion),
+            Ending::Failed(_) => None,
+        }
+    }
+
+    fn tokens(&self, count: impl Fn(&wire::Usage) -> u32) -> Option<i32> {
+        self.completion()?.usage.as_ref().map(|usage| i32::try_from(count(usage)).unwrap_or(i32::MAX))
+    }
+}
+
+impl Ending {
+    const fn status(&self) -> &'static str {
+        match self {
+            Self::Completed(_) => "completed",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    const fn fault(&self) -> Option<&wire::Fault> {
+        match self {
+            Self::Completed(_) => None,
+            Self::Failed(fault) => Some(fault),
+        }
+    }
+}
