@@ -1,0 +1,38 @@
+//! What can go wrong with a request.
+
+use wire::{Fault, FaultCode};
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No project of the caller's has this id.
+    #[error("the caller has no such project")]
+    ProjectNotFound,
+    /// The project is the caller's, and has no prompt of this id.
+    #[error("the project has no such prompt")]
+    PromptNotFound,
+    /// The caller's token outlived the account.
+    #[error("the caller's account is gone")]
+    AccountGone,
+    /// The request names something that is no id.
+    #[error("the request cannot be understood")]
+    Refused(#[from] Fault),
+    /// Postgres did not do it.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::ProjectNotFound => FaultCode::ProjectNotFound.into(),
+            Error::PromptNotFound => FaultCode::PromptNotFound.into(),
+            Error::AccountGone => FaultCode::AccountDisabled.into(),
+            Error::Refused(fault) => fault,
+            Error::Database(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_)) => {
+                FaultCode::Unavailable.into()
+            }
+            Error::Database(_) => FaultCode::Internal.into(),
+        }
+    }
+}
