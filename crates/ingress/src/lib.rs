@@ -1,1 +1,60 @@
-//! ingress
+//! HTTP in, wire out: proves who calls, bounds what is sent, and makes exactly the NATS request that a direct client would
+//! make. Bodies pass unread in both directions: the services decode, judge and answer.
+//!
+//! - [`config`], [`error`]: the section `[http]`, and why it does not start
+//! - `server`: connections; `router`: which path leads where; `routes`: one function per route
+//! - `exchange`: what surrounds every request; `record`: its line in the log and its count; `cors`: which pages may read
+//!   the answer
+//! - `principal`, `address`, `body`: what a request says, taken apart
+//! - `caller`: calls over the bus; `send`: the one call that may take minutes
+//! - `answer`: replies and faults as HTTP
+
+pub mod config;
+pub mod error;
+
+mod address;
+mod answer;
+mod body;
+mod caller;
+mod cors;
+mod door;
+mod exchange;
+mod principal;
+mod record;
+mod router;
+mod routes;
+mod send;
+mod server;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bus::Bus;
+use host::{Drain, Health, Telemetry, telemetry::describe};
+use identity::Verifier;
+
+pub use config::Config;
+pub use error::StartError;
+
+use crate::{door::Door, server::Server};
+
+/// Serves the HTTP API until `drain` begins; requests in flight are finished first. Returns once connections are taken,
+/// with the address they are taken at.
+///
+/// # Errors
+/// The address cannot be had, or the configuration holds an origin that is none.
+pub async fn start(
+    config: &Config,
+    bus: Bus,
+    verifier: Verifier,
+    health: Health,
+    telemetry: Telemetry,
+    drain: &Drain,
+) -> Result<SocketAddr, StartError> {
+    describe(record::METRICS);
+    describe(server::METRICS);
+    let door = Door::new(config, bus, verifier, health, telemetry)?;
+    let (listener, address) = server::listen(config.listen).await?;
+    let server = Server::new(config, router::router(Arc::new(door)), drain);
+    drain.spawn("http-listener", server.run(listener));
+    Ok(address)
+}

@@ -1,0 +1,37 @@
+//! The section `[http]`.
+
+use std::{net::SocketAddr, num::NonZeroU32};
+
+/// How the HTTP API is served.
+#[derive(Debug, Clone, confique::Config)]
+pub struct Config {
+    /// The address to listen on. Port 0 takes a free one.
+    #[config(default = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// The origins whose pages may use the API from a browser, each like `https://app.example.org`;
+    /// `http://localhost:*` stands for every port of this machine.
+    #[config(default = [])]
+    pub allowed_origins: Vec<String>,
+
+    /// Connections at a time; one more is refused.
+    #[config(default = 1000)]
+    pub connections_max: NonZeroU32,
+
+    /// How long a message waits for its answer, before the client is sent to look for it later.
+    #[config(default = 150)]
+    pub answer_timeout_s: NonZeroU32,
+
+    /// How long any other request waits for its answer.
+    #[config(default = 10)]
+    pub request_timeout_s: NonZeroU32,
+
+    /// How long the head of a request may take, counted from the connection or from the answer before it: a connection
+    /// that stays idle for longer is closed.
+    #[config(default = 10)]
+    pub header_read_timeout_s: NonZeroU32,
+
+    /// How long the body of a request may take.
+    #[config(default = 15)]
+    pub body_read_timeout_s: NonZeroU32,
+}

@@ -1,0 +1,55 @@
+//! Which path leads to which handler.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    middleware::from_fn_with_state,
+    routing::{get, post},
+};
+use wire::FaultCode;
+
+use crate::{
+    answer::Refusal,
+    door::Door,
+    exchange,
+    routes::{auth, conversations, projects, prompts, status, turns},
+};
+
+/// Every route there is. A parameter is called like the id's token in a subject.
+pub(crate) fn router(door: Arc<Door>) -> Router {
+    Router::new()
+        .route("/auth/register", post(auth::register))
+        .route("/auth/login", post(auth::log_in))
+        .route("/auth/validate", get(auth::validate))
+        .route("/auth/me", get(auth::me))
+        .route("/projects", post(projects::create).get(projects::list))
+        .route(
+            "/projects/{project}",
+            get(projects::get).put(projects::replace).patch(projects::update).delete(projects::delete),
+        )
+        .route("/projects/{project}/prompts", post(prompts::create).get(prompts::list))
+        .route(
+            "/projects/{project}/prompts/{prompt}",
+            get(prompts::get).put(prompts::update).delete(prompts::delete),
+        )
+        .route("/conversations", post(conversations::create))
+        .route("/conversations/project/{project}", get(conversations::list))
+        .route(
+            "/conversations/{conversation}",
+            get(conversations::get).patch(conversations::update).delete(conversations::delete),
+        )
+        .route(
+            "/conversations/{conversation}/messages",
+            get(conversations::messages).post(conversations::send),
+        )
+        .route("/turns/{turn}", get(turns::get))
+        .route("/livez", get(status::livez))
+        .route("/readyz", get(status::readyz))
+        .route("/version", get(status::version))
+        .route("/metrics", get(status::metrics))
+        .fallback(async || Refusal::from(FaultCode::RouteNotFound))
+        .method_not_allowed_fallback(async || Refusal::from(FaultCode::MethodNotAllowed))
+        .layer(from_fn_with_state(door.clone(), exchange::run))
+        .with_state(door)
+}

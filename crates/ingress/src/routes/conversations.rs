@@ -1,0 +1,63 @@
+//! Conversations and their messages.
+
+use bytes::Bytes;
+use http::Uri;
+use wire::{
+    ConversationId, ProjectId,
+    operations::{
+        CREATE_CONVERSATION, DELETE_CONVERSATION, GET_CONVERSATION, LIST_CONVERSATIONS, LIST_MESSAGES,
+        UPDATE_CONVERSATION,
+    },
+};
+
+use crate::{
+    address::{PathId, query_as_body},
+    answer::Answer,
+    body::JsonBody,
+    caller::Caller,
+    send::IdempotencyKey,
+};
+
+/// The project stands in the body or, when there is none, in the query.
+pub(crate) async fn create(caller: Caller, uri: Uri, JsonBody(body): JsonBody) -> Answer {
+    let body = if body.is_empty() { query_as_body(&uri, "project_id")? } else { body };
+    caller.ask(&CREATE_CONVERSATION, &[], body).await
+}
+
+pub(crate) async fn list(caller: Caller, PathId(project): PathId<ProjectId>) -> Answer {
+    let body = serde_json::json!({ "project_id": project }).to_string();
+    caller.ask(&LIST_CONVERSATIONS, &[], body.into()).await
+}
+
+pub(crate) async fn get(caller: Caller, PathId(conversation): PathId<ConversationId>) -> Answer {
+    caller.ask(&GET_CONVERSATION, &[&conversation], Bytes::new()).await
+}
+
+pub(crate) async fn update(
+    caller: Caller,
+    PathId(conversation): PathId<ConversationId>,
+    JsonBody(body): JsonBody,
+) -> Answer {
+    caller.ask(&UPDATE_CONVERSATION, &[&conversation], body).await
+}
+
+pub(crate) async fn delete(caller: Caller, PathId(conversation): PathId<ConversationId>) -> Answer {
+    caller.ask(&DELETE_CONVERSATION, &[&conversation], Bytes::new()).await
+}
+
+pub(crate) async fn messages(
+    caller: Caller,
+    PathId(conversation): PathId<ConversationId>,
+    uri: Uri,
+) -> Answer {
+    caller.ask(&LIST_MESSAGES, &[&conversation], query_as_body(&uri, "branch")?).await
+}
+
+pub(crate) async fn send(
+    caller: Caller,
+    PathId(conversation): PathId<ConversationId>,
+    key: IdempotencyKey,
+    JsonBody(body): JsonBody,
+) -> Answer {
+    caller.send(conversation, key, body).await
+}

@@ -1,0 +1,8 @@
+//! The ingress from outside: over TCP, on a nats-server of its own.
+
+#![cfg(test)]
+
+mod calls;
+mod connections;
+mod door;
+mod world;
