@@ -119,7 +119,8 @@ pub struct Bus {
 const OLDEST_SERVER: (i64, i64, i64) = (2, 14, 0);
 
 impl Bus {
-    /// Connects as `role`. Afterwards the connection heals by itself, for as long as the process lives.
+    /// Connects as `role`, at once or as soon as a server is there ([`Bus::ready`] tells). The connection heals by itself,
+    /// for as long as the process lives.
     pub async fn connect(config: &Config, role: Role, drain: &Drain) -> Result<Self, ConnectError> {
         let inbox = format!("_INBOX.{}.{}", role.name(), uuid::Uuid::new_v4().simple());
         let addresses = addresses(&config.url)?;
@@ -129,6 +130,7 @@ impl Bus {
             .request_timeout(Some(Duration::from_secs(10)))
             .client_capacity(4096)
             .ping_interval(Duration::from_secs(20))
+            .retry_on_initial_connect()
             .event_callback(move |event| {
                 report(role, &event);
                 async {}
@@ -136,8 +138,20 @@ impl Bus {
             .connect(addresses)
             .await
             .map_err(|error| ConnectError::Refused { role: role.name(), reason: error.to_string() })?;
-        check_server(&client, config)?;
         Ok(Self { client, drain: drain.clone(), role, inbox: inbox.into() })
+    }
+
+    /// Waits until a server answers, and makes sure that it is the right one.
+    pub async fn ready(&self, config: &Config) -> Result<(), ConnectError> {
+        let mut polls = 0_u32;
+        while !self.is_connected() {
+            polls += 1;
+            if polls.is_multiple_of(250) {
+                tracing::warn!(role = self.role.name(), "still waiting for NATS");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        check_server(&self.client, config)
     }
 
     /// True while the server answers.

@@ -58,7 +58,7 @@ impl AckHandle {
 
 impl Delivery {
     /// Reads a message of the stream. None for what no front of ours has put there.
-    pub(crate) fn read(client: &Client, message: Message) -> Option<Self> {
+    pub(crate) fn read(client: &Client, message: &Message) -> Option<Self> {
         let headers = message.headers.as_ref()?;
         let mut tokens = message.subject.split('.').skip(4);
         let user: UserId = tokens.next()?.parse().ok()?;
@@ -72,8 +72,8 @@ impl Delivery {
             reply_to: ReplyTo::checked(text(headers, header::REPLY)?, Some(user), answer_in)?,
             encoding: text(headers, header::CONTENT_TYPE).and_then(Encoding::named).unwrap_or_default(),
             context: Context::from_headers(Some(headers)),
-            ack: AckHandle { client: client.clone(), subject: message.reply? },
-            body: message.payload,
+            ack: AckHandle { client: client.clone(), subject: message.reply.clone()? },
+            body: message.payload.clone(),
         })
     }
 }

@@ -142,13 +142,12 @@ impl Deliveries {
             if !self.admits(pin, sequence).await? {
                 continue;
             }
-            let (message, acker) = message.split();
-            match Delivery::read(&self.partitions.bus.client, message) {
+            match Delivery::read(&self.partitions.bus.client, &message.message) {
                 Some(delivery) => return Ok(delivery),
                 None => {
                     tracing::warn!(partition, "dropped a message of the stream that is no turn of ours");
                     metrics::counter!("omnichat_foreign_messages_total").increment(1);
-                    let _ = acker.ack_with(jetstream::AckKind::Term).await;
+                    let _ = message.ack_with(jetstream::AckKind::Term).await;
                 }
             }
         }

@@ -49,6 +49,15 @@ impl Bus {
     /// Answers with a success.
     pub async fn reply<T: Serialize + ?Sized>(&self, to: &ReplyTo, value: &T) {
         match to.encoding.encode(value) {
+            // The server would end the connection of the whole role.
+            Ok(body) if body.len() > wire::limits::PAYLOAD_BYTES_MAX => {
+                tracing::error!(bytes = body.len(), "a reply is too large to be sent");
+                let fault = Fault::because(
+                    wire::FaultCode::Internal,
+                    "The answer is too large to be sent: ask for less at once",
+                );
+                self.reply_fault(to, &fault, &Context::default()).await;
+            }
             Ok(body) => {
                 let mut headers = HeaderMap::new();
                 headers.insert(header::CONTENT_TYPE, to.encoding.media_type());

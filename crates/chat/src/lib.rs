@@ -66,19 +66,11 @@ pub enum StartError {
     Actors(#[from] ractor::SpawnErr),
 }
 
-/// The two ways to Postgres.
-pub struct Pools {
-    /// Many connections, made with [`store::SESSION`].
-    pub reading: PgPool,
-    /// One connection, made with [`writer::SESSION`].
-    pub writing: PgPool,
-}
-
 /// Starts the service: what the others stand on first, what strangers reach last.
 pub async fn start(
     config: Config,
     bus: &Bus,
-    pools: Pools,
+    pool: &PgPool,
     gateway: Gateway,
     health: &Health,
     drain: &Drain,
@@ -91,8 +83,12 @@ pub async fn start(
     });
     let resources = Arc::new(Resources {
         bus: bus.clone(),
-        store: Store::new(pools.reading),
-        writer: Writer::start(pools.writing, gateway.default_model().to_owned(), drain),
+        store: Store::new(with_session(pool, None, store::SESSION)),
+        writer: Writer::start(
+            with_session(pool, Some(1), writer::SESSION),
+            gateway.default_model().to_owned(),
+            drain,
+        ),
         gateway,
         config,
         drain: drain.clone(),
@@ -118,6 +114,14 @@ async fn start_worker(resources: &Arc<Resources>, partitions: &Partitions) -> Re
         }
     });
     Ok(())
+}
+
+/// The same pool, with connections of another size and session.
+fn with_session(pool: &PgPool, size: Option<u32>, session: &[(&str, &str)]) -> PgPool {
+    let options = pool.options().clone();
+    let size = size.unwrap_or(options.get_max_connections());
+    let connection = (*pool.connect_options()).clone().options(session.iter().copied());
+    options.max_connections(size).connect_lazy_with(connection)
 }
 
 async fn serve(bus: &Bus, resources: &Arc<Resources>) -> Result<(), bus::SubscribeError> {

@@ -263,6 +263,20 @@ async fn a_dropped_server_is_gone() {
     assert!(pids.into_iter().all(has_ended));
 }
 
+/// Two servers on one store would both say that they are ready.
+#[tokio::test]
+async fn a_nats_server_left_at_work_is_ended_before_the_next_starts() {
+    let dir = TempDir::new();
+    let home = dir.join("nats");
+    nats(home.clone(), any_port()).await.unwrap().stop().await;
+    let mut left = Command::new(programs().await.nats_server);
+    left.current_dir(&home).args(["--addr", "127.0.0.1", "--port", "-1", "--store_dir", "store"]);
+    let mut left = left.stderr(Stdio::null()).spawn().unwrap();
+    let next = nats(home, any_port()).await.unwrap();
+    assert!(left.try_wait().unwrap().is_some());
+    next.stop().await;
+}
+
 /// Postgres itself would refuse for ever: the number in its pid file is in use by a process of its own user.
 #[tokio::test]
 async fn a_pid_file_and_a_socket_lock_that_name_a_living_stranger_are_stale() {

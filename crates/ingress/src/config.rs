@@ -9,6 +9,9 @@ pub struct Config {
     #[config(default = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
+    /// Where a process without the role ingress serves /livez, /readyz, /version and /metrics; absent: nowhere.
+    pub status_listen: Option<SocketAddr>,
+
     /// The origins whose pages may use the API from a browser, each like `https://app.example.org`;
     /// `http://localhost:*` stands for every port of this machine.
     #[config(default = [])]

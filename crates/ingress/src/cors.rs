@@ -15,7 +15,7 @@ use http::{
 use crate::StartError;
 
 /// The entry that stands for every port of this machine.
-const THIS_MACHINE: &str = "http://localhost:*";
+pub(crate) const THIS_MACHINE: &str = "http://localhost:*";
 const HOSTS_OF_THIS_MACHINE: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 const PREFLIGHT: [(HeaderName, HeaderValue); 3] = [

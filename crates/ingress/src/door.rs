@@ -3,7 +3,6 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use bus::Bus;
-use host::{Health, Telemetry};
 use identity::Verifier;
 
 use crate::{Config, StartError, cors::Origins};
@@ -12,8 +11,6 @@ use crate::{Config, StartError, cors::Origins};
 pub(crate) struct Door {
     pub bus: Bus,
     pub verifier: Verifier,
-    pub health: Health,
-    pub telemetry: Telemetry,
     pub origins: Origins,
     pub answer_timeout: Duration,
     pub request_timeout: Duration,
@@ -23,18 +20,10 @@ pub(crate) struct Door {
 impl Door {
     /// # Errors
     /// [`StartError::Origin`].
-    pub fn new(
-        config: &Config,
-        bus: Bus,
-        verifier: Verifier,
-        health: Health,
-        telemetry: Telemetry,
-    ) -> Result<Self, StartError> {
+    pub fn new(config: &Config, bus: Bus, verifier: Verifier) -> Result<Self, StartError> {
         Ok(Self {
             bus,
             verifier,
-            health,
-            telemetry,
             origins: Origins::parse(&config.allowed_origins)?,
             answer_timeout: seconds(config.answer_timeout_s),
             request_timeout: seconds(config.request_timeout_s),

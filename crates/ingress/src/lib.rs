@@ -35,7 +35,11 @@ use identity::Verifier;
 pub use config::Config;
 pub use error::StartError;
 
-use crate::{door::Door, server::Server};
+use crate::{
+    door::Door,
+    routes::status::{self, Vitals},
+    server::Server,
+};
 
 /// Serves the HTTP API until `drain` begins; requests in flight are finished first. Returns once connections are taken,
 /// with the address they are taken at.
@@ -52,9 +56,33 @@ pub async fn start(
 ) -> Result<SocketAddr, StartError> {
     describe(record::METRICS);
     describe(server::METRICS);
-    let door = Door::new(config, bus, verifier, health, telemetry)?;
+    let door = Door::new(config, bus, verifier)?;
     let (listener, address) = server::listen(config.listen).await?;
-    let server = Server::new(config, router::router(Arc::new(door)), drain);
+    let server = Server::new(config, router::router(Arc::new(door), Vitals { health, telemetry }), drain);
     drain.spawn("http-listener", server.run(listener));
     Ok(address)
+}
+
+/// Serves only what machines ask about a process, for one that does not serve the API: `/livez`, `/readyz`, `/version`,
+/// `/metrics`, at `status_listen`.
+///
+/// # Errors
+/// The address cannot be had.
+pub async fn start_status(
+    config: &Config,
+    listen: SocketAddr,
+    health: Health,
+    telemetry: Telemetry,
+    drain: &Drain,
+) -> Result<SocketAddr, StartError> {
+    describe(server::METRICS);
+    let (listener, address) = server::listen(listen).await?;
+    let server = Server::new(config, status::routes(Vitals { health, telemetry }), drain);
+    drain.spawn("status-listener", server.run(listener));
+    Ok(address)
+}
+
+/// The `allowed_origins` that let in the pages of this machine, whatever their port.
+pub fn origins_of_this_machine() -> Vec<String> {
+    vec![cors::THIS_MACHINE.to_owned()]
 }

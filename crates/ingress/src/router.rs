@@ -13,11 +13,15 @@ use crate::{
     answer::Refusal,
     door::Door,
     exchange,
-    routes::{auth, conversations, projects, prompts, status, turns},
+    routes::{
+        auth, conversations, projects, prompts,
+        status::{self, Vitals},
+        turns,
+    },
 };
 
 /// Every route there is. A parameter is called like the id's token in a subject.
-pub(crate) fn router(door: Arc<Door>) -> Router {
+pub(crate) fn router(door: Arc<Door>, vitals: Vitals) -> Router {
     Router::new()
         .route("/auth/register", post(auth::register))
         .route("/auth/login", post(auth::log_in))
@@ -44,10 +48,7 @@ pub(crate) fn router(door: Arc<Door>) -> Router {
             get(conversations::messages).post(conversations::send),
         )
         .route("/turns/{turn}", get(turns::get))
-        .route("/livez", get(status::livez))
-        .route("/readyz", get(status::readyz))
-        .route("/version", get(status::version))
-        .route("/metrics", get(status::metrics))
+        .merge(status::routes(vitals))
         .fallback(async || Refusal::from(FaultCode::RouteNotFound))
         .method_not_allowed_fallback(async || Refusal::from(FaultCode::MethodNotAllowed))
         .layer(from_fn_with_state(door.clone(), exchange::run))

@@ -1,1 +1,64 @@
-fn main() {}
+//! OMNICHAT: a chat backend for many users and many models. Each answer exactly once, whatever crashes meanwhile.
+
+mod banner;
+mod cli;
+mod completions;
+mod config;
+mod doctor;
+mod models;
+mod roles;
+mod schema;
+mod secrets;
+mod serve;
+mod sim_provider;
+mod streams;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Wrong usage, or a configuration that cannot work.
+const EXIT_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return cli::explain(&error),
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a command that failed")]
+fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("omnichat: {error:#}");
+    let usage = error.chain().any(|cause| cause.is::<host::ConfigError>() || cause.is::<llm::ConfigError>());
+    ExitCode::from(if usage { EXIT_USAGE } else { 1 })
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    if let Command::Completions { shell } = cli.command {
+        return completions::print(shell);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Up(options) => up::run(&cli.shared, options).await,
+            Command::Serve { roles } => serve::run(&cli.shared, &roles).await,
+            Command::Migrate => schema::migrate(&cli.shared).await,
+            Command::Provision { check } => streams::provision(&cli.shared, check).await,
+            Command::Doctor => doctor::run(&cli.shared).await,
+            Command::Config { template } => config::show(&cli.shared, template),
+            Command::SimProvider(options) => sim_provider::run(&cli.shared, options).await,
+            Command::Completions { .. } => Ok(()),
+        }
+    })
+}

@@ -1,10 +1,16 @@
 //! What every test here needs: a gateway to one provider, and a question.
 
+use std::time::Duration;
+
 use llm::{
     Answering, CallError, Config, Event, Finish, Gateway, Message, ModelConfig, Prompt, ProviderConfig,
     ProviderKind, RouteStep, Settings, Timeouts,
-    simulator::{Options, Simulator},
+    simulator::{Ended, Options, Simulator},
 };
+use tokio::time::timeout;
+
+/// What takes longer has failed.
+const TEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Long enough for a machine under load.
 pub const PATIENT: Timeouts =
@@ -44,10 +50,13 @@ pub fn prompt(said: &str, call_id: &str) -> Prompt {
 
 /// The whole answer, or the error together with the text that came before it.
 pub async fn answer(gateway: &Gateway, said: &str) -> Result<(String, Finish), (String, CallError)> {
-    match gateway.call(prompt(said, "turn:1")).await {
-        Ok(answering) => read(answering).await,
-        Err(error) => Err((String::new(), error)),
-    }
+    let answered = async {
+        match gateway.call(prompt(said, "turn:1")).await {
+            Ok(answering) => read(answering).await,
+            Err(error) => Err((String::new(), error)),
+        }
+    };
+    timeout(TEST_WAIT, answered).await.unwrap()
 }
 
 pub async fn read(mut answering: Answering) -> Result<(String, Finish), (String, CallError)> {
@@ -59,4 +68,9 @@ pub async fn read(mut answering: Answering) -> Result<(String, Finish), (String,
             Err(error) => return Err((text, error)),
         }
     }
+}
+
+/// How the simulator saw a call end.
+pub async fn ended(simulator: &Simulator, call_id: &str) -> Ended {
+    timeout(TEST_WAIT, simulator.ended(call_id)).await.unwrap().ended.unwrap()
 }

@@ -7,7 +7,7 @@ use llm::{
     simulator::{self, Ended, Script},
 };
 
-use crate::ask::{PATIENT, answer, gateway, prompt, read, simulator};
+use crate::ask::{PATIENT, answer, ended, gateway, prompt, read, simulator};
 
 async fn error_of(directive: &str) -> CallError {
     let simulator = simulator().await;
@@ -165,14 +165,14 @@ async fn dropping_an_answer_closes_its_connection() {
     let mut answering = gateway.call(prompt("[[sim hang_after=2]]", "streaming:1")).await.unwrap();
     answering.next().await.unwrap();
     drop(answering);
-    assert_eq!(simulator.ended("streaming:1").await.ended, Some(Ended::ClientGone));
+    assert_eq!(ended(&simulator, "streaming:1").await, Ended::ClientGone);
 
     let calling = gateway.call(prompt("[[sim hang]]", "waiting:1"));
     tokio::select! {
         _ = calling => panic!("the simulator hangs"),
         () = async { while simulator.counters().running == 0 { tokio::task::yield_now().await } } => {}
     }
-    assert_eq!(simulator.ended("waiting:1").await.ended, Some(Ended::ClientGone));
+    assert_eq!(ended(&simulator, "waiting:1").await, Ended::ClientGone);
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn a_call_that_failed_leaves_its_connection_closed() {
     let gateway = gateway(simulator.base_url(), Timeouts { idle_ms: 100, ..PATIENT });
     let mut answering = gateway.call(prompt("[[sim hang_after=2]]", "t:1")).await.unwrap();
     while answering.next().await.is_ok() {}
-    assert_eq!(simulator.ended("t:1").await.ended, Some(Ended::ClientGone));
+    assert_eq!(ended(&simulator, "t:1").await, Ended::ClientGone);
     assert_eq!(answering.next().await, Err(CallError::Truncated));
 }
 

@@ -1,6 +1,6 @@
 //! Streams no script of the simulator's makes: cut at every byte, endless, garbled.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use llm::{ANSWER_BYTES_MAX, CallError, Phase, Timeouts, Usage};
 
@@ -109,19 +109,26 @@ async fn a_head_without_end_is_given_up() {
 async fn a_refusal_without_end_is_understood_by_its_status() {
     let head = response("503 Service Unavailable", "text/plain", "");
     let raw = Raw::playing(vec![vec![Act::Send(head), Act::Repeat(vec![b' '; 4096], Duration::ZERO)]]).await;
+    let asked = Instant::now();
     let error = answer(&gateway(raw.base_url(), PATIENT), "hi").await.unwrap_err().1;
     assert_eq!(error, CallError::Failed { status: Some(503) });
+    assert!(asked.elapsed() < Duration::from_millis(1_500), "64 KiB take no time, and nothing else is read");
 }
 
 #[tokio::test]
-async fn comments_are_signs_of_life_and_no_answer() {
-    let comment = b": PROCESSING\n\n".to_vec();
+async fn comments_and_empty_deltas_are_signs_of_life_and_no_answer() {
+    let comment = || ": PROCESSING\n\n".to_owned();
     let timeouts = Timeouts { idle_ms: 400, first_token_ms: 900, ..PATIENT };
-    for (pause_ms, phase) in [(0, Phase::FirstToken), (20, Phase::FirstToken), (60_000, Phase::Idle)] {
-        let repeat = Act::Repeat(comment.clone(), Duration::from_millis(pause_ms));
+    for (sign, pause_ms, phase) in [
+        (comment(), 0, Phase::FirstToken),
+        (comment(), 20, Phase::FirstToken),
+        (comment(), 60_000, Phase::Idle),
+        (delta(""), 20, Phase::FirstToken),
+    ] {
+        let repeat = Act::Repeat(sign.clone().into(), Duration::from_millis(pause_ms));
         let raw = Raw::playing(vec![vec![Act::Send(stream("")), repeat]]).await;
         let error = answer(&gateway(raw.base_url(), timeouts.clone()), "hi").await.unwrap_err().1;
-        assert_eq!(error, CallError::TimedOut(phase), "a comment each {pause_ms} ms");
+        assert_eq!(error, CallError::TimedOut(phase), "{sign:?} each {pause_ms} ms");
     }
 }
 

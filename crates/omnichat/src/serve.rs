@@ -1,0 +1,162 @@
+//! Running roles in one process, all in the same way: each with its own connection and identity on NATS, whether it is
+//! alone in the process or not.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::Context;
+use bus::Bus;
+use host::{Drain, Environment, Health, Telemetry, postgres, telemetry};
+use identity::Verifier;
+use llm::Gateway;
+use tokio::time::Instant;
+
+use crate::{
+    cli::Shared,
+    config::{self, Config},
+    models,
+    roles::Role,
+};
+
+/// What runs may take this long to finish when the process is told to stop.
+pub const GRACE: Duration = Duration::from_secs(30);
+/// A database that is not there after this long stops the start; an orchestrator will try again.
+const POSTGRES_WITHIN: Duration = Duration::from_secs(60);
+
+/// What every role of a process stands on.
+pub struct Ground {
+    /// Everything that can be set.
+    pub config: Config,
+    /// Logs and metrics.
+    pub telemetry: Telemetry,
+    /// Named readiness checks.
+    pub health: Health,
+    /// Owns the tasks.
+    pub drain: Drain,
+}
+
+impl Ground {
+    /// Sets up logs and metrics.
+    pub fn new(config: Config, environment: &Environment) -> anyhow::Result<Self> {
+        let telemetry = telemetry::init(&config.log, environment)?;
+        let drain = Drain::new();
+        telemetry.keep_up(&drain);
+        for metrics in [host::drain::METRICS, bus::connection::METRICS, chat::METRICS, chat::writer::METRICS]
+        {
+            telemetry::describe(metrics);
+        }
+        auth::describe_metrics();
+        let health = Health::new(drain.clone());
+        Ok(Self { config, telemetry, health, drain })
+    }
+}
+
+/// `omnichat serve`
+pub async fn run(shared: &Shared, roles: &[Role]) -> anyhow::Result<()> {
+    let environment = Environment::of_process();
+    let (config, effective) = config::load(shared, &environment)?;
+    let roles = if roles.is_empty() { &Role::ALL } else { roles };
+    let models =
+        if roles.contains(&Role::Chat) { Some(models_to_serve(&config, &environment)?) } else { None };
+    config.identity.secret().map_err(|error| effective.locate(error))?;
+    let ground = Ground::new(config, &environment)?;
+    let drain = ground.drain.clone();
+    tokio::select! {
+        started = start(&ground, roles, models) => {
+            let address = started?;
+            tracing::info!(http = address.map(|address| address.to_string()), "ready");
+        }
+        () = drain.draining() => {}
+        signals = drain.signals() => return signals.map_err(Into::into),
+    }
+    until_stopped(&drain).await
+}
+
+/// Waits for a signal, then for the end of what runs; a second signal ends at once.
+pub async fn until_stopped(drain: &Drain) -> anyhow::Result<()> {
+    let watched = drain.clone();
+    let second = async move { watched.signals().await };
+    let finished = async {
+        drain.draining().await;
+        tracing::info!("draining: finishing what runs");
+        let leftover = drain.finish(GRACE).await;
+        tracing::info!(complete = leftover.is_empty(), "drained");
+    };
+    tokio::select! {
+        () = finished => Ok(()),
+        second = second => second.map_err(Into::into),
+    }
+}
+
+fn models_to_serve(config: &Config, environment: &Environment) -> anyhow::Result<llm::Config> {
+    let models = models::configured(config, environment)?.context(
+        "no provider is configured: set OPENAI_API_KEY or OPENROUTER_API_KEY, or add [providers] and [models] to the configuration",
+    )?;
+    models.check(false)?;
+    Ok(models)
+}
+
+/// Starts the roles: HTTP first, so that its health can be asked; each service as soon as what it stands on is there. The
+/// address is that of HTTP, if it is served.
+pub async fn start(
+    ground: &Ground,
+    roles: &[Role],
+    models: Option<llm::Config>,
+) -> anyhow::Result<Option<SocketAddr>> {
+    let Ground { config, health, drain, telemetry } = ground;
+    let mut http = None;
+    if roles.contains(&Role::Ingress) {
+        let bus = connect(ground, Role::Ingress).await?;
+        let verifier = Verifier::new(&config.identity.secret()?);
+        http = Some(
+            ingress::start(&config.http, bus, verifier, health.clone(), telemetry.clone(), drain).await?,
+        );
+    } else if let Some(listen) = config.http.status_listen {
+        http = Some(
+            ingress::start_status(&config.http, listen, health.clone(), telemetry.clone(), drain).await?,
+        );
+    }
+    let pool = if roles.iter().any(|role| role.needs_postgres()) {
+        Some(connect_postgres(ground).await?)
+    } else {
+        None
+    };
+    for &role in roles {
+        let (Some(pool), true) = (&pool, role.needs_postgres()) else { continue };
+        let bus = connect(ground, role).await?;
+        bus.ready(&config.nats).await?;
+        match role {
+            Role::Ingress => {}
+            Role::Auth => auth::start(&bus, pool.clone(), &config.identity.secret()?, &config.auth).await?,
+            Role::Projects => projects::start(&bus, pool.clone()).await?,
+            Role::Chat => {
+                let gateway = Gateway::new(models.as_ref().context("no models are configured")?)?;
+                chat::start(config.chat.clone(), &bus, pool, gateway, health, drain).await?;
+            }
+        }
+        tracing::debug!(role = role.on_bus().name(), "started");
+    }
+    Ok(http)
+}
+
+/// Connects a role, and has its connection closed last: after a drain it still carries answers.
+async fn connect(ground: &Ground, role: Role) -> anyhow::Result<Bus> {
+    let bus = Bus::connect(&ground.config.nats, role.on_bus(), &ground.drain).await?;
+    let checked = bus.clone();
+    ground.health.add(role.on_bus().name(), move || {
+        let bus = checked.clone();
+        async move { bus.check().await }
+    });
+    Ok(bus)
+}
+
+async fn connect_postgres(ground: &Ground) -> anyhow::Result<sqlx::PgPool> {
+    let deadline = Instant::now() + POSTGRES_WITHIN;
+    let pool = postgres::connect(&ground.config.postgres, "omnichat", deadline).await?;
+    postgres::check(&pool).await.context("run `omnichat migrate`")?;
+    let checked = pool.clone();
+    ground.health.add("postgres", move || {
+        let pool = checked.clone();
+        async move { postgres::check(&pool).await.map_err(|error| error.to_string()) }
+    });
+    Ok(pool)
+}

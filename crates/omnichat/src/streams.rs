@@ -1,0 +1,26 @@
+//! `omnichat provision`
+
+use anyhow::bail;
+use bus::{Bus, Provisioner};
+use host::{Drain, Environment};
+
+use crate::{cli::Shared, config};
+
+/// Makes the streams and consumers, or shows what differs.
+#[expect(clippy::print_stdout, reason = "what the command is for")]
+pub async fn provision(shared: &Shared, check: bool) -> anyhow::Result<()> {
+    let (config, _) = config::load(shared, &Environment::of_process())?;
+    let bus = Bus::connect(&config.nats, bus::Role::Provisioner, &Drain::new()).await?;
+    bus.ready(&config.nats).await?;
+    let provisioner = Provisioner::new(&bus)?;
+    let differences = if check { provisioner.differences().await? } else { provisioner.apply().await? };
+    for difference in &differences {
+        println!("{}{difference}", if check { "" } else { "mended: " });
+    }
+    match (differences.is_empty(), check) {
+        (true, _) => println!("streams and consumers are as they should be"),
+        (false, true) => bail!("{} differences: run `omnichat provision`", differences.len()),
+        (false, false) => {}
+    }
+    Ok(())
+}

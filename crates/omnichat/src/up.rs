@@ -1,0 +1,157 @@
+//! `omnichat up`: everything in one process tree.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use bus::{Bus, Provisioner};
+use host::{
+    Environment,
+    embedded::{DataDir, NatsOptions, PostgresOptions, Search, Servers},
+    postgres,
+};
+use llm::{
+    ProviderKind,
+    simulator::{Options, Simulator},
+};
+use secrecy::SecretString;
+use tokio::time::Instant;
+
+use crate::{
+    banner::{self, Banner},
+    cli::{Shared, UpOptions},
+    config::{self, Config},
+    models::{self, Stopgap},
+    roles::Role,
+    secrets::Secrets,
+    serve::{self, Ground},
+};
+
+/// The accounts and users of the private nats-server; the permissions are those of every installation.
+const NATS_CONFIG: &str =
+    concat!(include_str!("../../../nats/permissions.conf"), include_str!("../../../nats/embedded.conf"));
+/// Words of the simulated model come at about the pace of a real one.
+const SIMULATED_PACE: Options =
+    Options { first_ms: 150, chunk_ms: 25, models: Vec::new(), log_calls_max: 1000, log_prompts: false };
+
+/// Runs until a signal, or until a server dies.
+pub async fn run(shared: &Shared, options: UpOptions) -> anyhow::Result<()> {
+    let environment = Environment::of_process();
+    let (mut config, _) = config::load(shared, &environment)?;
+    if config.http.allowed_origins.is_empty() {
+        config.http.allowed_origins = ingress::origins_of_this_machine();
+    }
+    if let Some(listen) = options.http {
+        config.http.listen = listen;
+    }
+    let started = Instant::now();
+    let data_dir = DataDir::open(&options.data_dir)?;
+    let secrets = Secrets::of(data_dir.path())?;
+    let servers = start_servers(data_dir, &secrets, options.nats).await?;
+    point_at(&mut config, &servers, &secrets);
+    let ended = run_with(config, &environment, &servers, &secrets, started).await;
+    servers.stop().await;
+    ended
+}
+
+async fn start_servers(data_dir: DataDir, secrets: &Secrets, listen: SocketAddr) -> anyhow::Result<Servers> {
+    let home = data_dir.postgres()?;
+    let programs = Search::from_environment().find(&home).await?;
+    let mut nats = NatsOptions::new(programs.nats_server, data_dir.nats());
+    nats.listen = listen;
+    nats.config = NATS_CONFIG.to_owned();
+    let roles = ["ingress", "auth", "projects", "chat", "provisioner", "system"];
+    let password =
+        |variable: &str, password: &str| (format!("OMNICHAT_NATS_{variable}"), format!("\"{password}\""));
+    nats.environment = roles.iter().map(|role| password(&role.to_uppercase(), &secrets.nats(role))).collect();
+    nats.environment.push(password("DEVELOPER", secrets.developer()));
+    Ok(Servers::start(data_dir, nats, PostgresOptions::new(programs.postgres_bin, home)).await?)
+}
+
+/// From here on the configuration names the private servers, whatever it named before.
+fn point_at(config: &mut Config, servers: &Servers, secrets: &Secrets) {
+    config.postgres.url = Some(servers.postgres.url().into());
+    config.nats.url = servers.nats.url();
+    config.nats.server_name = Some(servers.nats.server_name().to_owned());
+    let password = |role: &str| Some(SecretString::from(secrets.nats(role)));
+    config.nats.passwords = bus::Passwords {
+        ingress: password("ingress"),
+        auth: password("auth"),
+        projects: password("projects"),
+        chat: password("chat"),
+        provisioner: password("provisioner"),
+    };
+    config.identity.jwt_secret.get_or_insert_with(|| secrets.jwt());
+}
+
+async fn run_with(
+    config: Config,
+    environment: &Environment,
+    servers: &Servers,
+    secrets: &Secrets,
+    started: Instant,
+) -> anyhow::Result<()> {
+    let ground = Ground::new(config, environment)?;
+    let drain = ground.drain.clone();
+    let ready = async {
+        prepare(&ground).await?;
+        let (models, simulator) = choose_models(&ground.config, environment).await?;
+        let banner = Banner::new(&models, simulator.is_some(), servers, secrets.developer());
+        let http = serve::start(&ground, &Role::ALL, Some(models)).await?.context("HTTP is not served")?;
+        servers.publish(format!("http://{http}"))?;
+        banner::print(&banner, http, started.elapsed());
+        anyhow::Ok(simulator)
+    };
+    let simulator = tokio::select! {
+        ready = ready => ready?,
+        error = servers.died() => return Err(error.into()),
+        signals = drain.signals() => return signals.map_err(Into::into),
+    };
+    let ended = tokio::select! {
+        ended = serve::until_stopped(&drain) => ended,
+        error = servers.died() => Err(error.into()),
+    };
+    drop(simulator);
+    ended
+}
+
+/// The schema, the streams and the consumers.
+async fn prepare(ground: &Ground) -> anyhow::Result<()> {
+    let schema = async {
+        let deadline = Instant::now() + serve::GRACE;
+        let pool = postgres::connect(&ground.config.postgres, "omnichat-migrate", deadline).await?;
+        postgres::migrate(&pool).await?;
+        pool.close().await;
+        anyhow::Ok(())
+    };
+    let streams = async {
+        let bus = Bus::connect(&ground.config.nats, bus::Role::Provisioner, &ground.drain).await?;
+        bus.ready(&ground.config.nats).await?;
+        Provisioner::new(&bus)?.apply().await?;
+        bus.close().await;
+        anyhow::Ok(())
+    };
+    tokio::try_join!(schema, streams)?;
+    Ok(())
+}
+
+/// As configured; else a running Ollama; else a simulated model, in this process.
+async fn choose_models(
+    config: &Config,
+    environment: &Environment,
+) -> anyhow::Result<(llm::Config, Option<Simulator>)> {
+    if let Some(models) = models::configured(config, environment)? {
+        models.check(true)?;
+        return Ok((models, None));
+    }
+    if let Some(ollama) = models::find_ollama().await {
+        return Ok((models::of_stopgap(&ollama, config), None));
+    }
+    let simulator = Simulator::start((std::net::Ipv4Addr::LOCALHOST, 0).into(), SIMULATED_PACE).await?;
+    let stopgap = Stopgap {
+        name: "simulator",
+        kind: ProviderKind::OpenaiCompatible,
+        base_url: simulator.base_url(),
+        model: "simulator".into(),
+    };
+    Ok((models::of_stopgap(&stopgap, config), Some(simulator)))
+}
