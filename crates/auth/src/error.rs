@@ -42,9 +42,7 @@ impl From<Error> for Fault {
             Error::InvalidCredentials(_) => FaultCode::InvalidCredentials.into(),
             Error::AccountDisabled => FaultCode::AccountDisabled.into(),
             Error::Busy => FaultCode::AuthBusy.into(),
-            Error::Database(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_)) => {
-                FaultCode::Unavailable.into()
-            }
+            Error::Database(error) if host::postgres::is_away(&error) => FaultCode::Unavailable.into(),
             Error::Interrupted | Error::Hash(_) | Error::Sign(_) | Error::Database(_) => {
                 FaultCode::Internal.into()
             }

@@ -3,6 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, connection::State};
+use bytes::Bytes;
+use futures::StreamExt;
 use host::{Drain, telemetry::Metric};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -152,6 +154,20 @@ impl Bus {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         check_server(&self.client, config)
+    }
+
+    /// Waits until the server has taken all that was sent so far, subscriptions included: it handles what comes over one
+    /// connection in order, so a message to ourselves comes back after them. For roles that answer requests.
+    pub async fn settle(&self) -> Result<(), ConnectError> {
+        let lost = |reason: &str| ConnectError::Refused { role: self.role.name(), reason: reason.to_owned() };
+        let subject = format!("{}.settled", self.inbox);
+        let mut echo =
+            self.client.subscribe(subject.clone()).await.map_err(|error| lost(&error.to_string()))?;
+        self.client.publish(subject, Bytes::new()).await.map_err(|error| lost(&error.to_string()))?;
+        match tokio::time::timeout(Duration::from_secs(10), echo.next()).await {
+            Ok(Some(_)) => Ok(()),
+            _ => Err(lost("the server takes no subscriptions")),
+        }
     }
 
     /// True while the server answers.

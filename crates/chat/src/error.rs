@@ -9,37 +9,16 @@ pub enum Error {
     /// The request names something that is not there, or not the caller's, or is wrong in itself.
     #[error(transparent)]
     Refused(#[from] Fault),
-    /// Postgres cannot be reached or did not do it in time.
-    #[error("the database is not available")]
-    Unavailable(#[source] sqlx::Error),
-    /// A statement failed: a bug.
-    #[error("the database refused a statement")]
-    Database(#[source] sqlx::Error),
-}
-
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::Io(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::Tls(_) => Self::Unavailable(error),
-            // Class 57: the server is stopping, or cancelled the statement; 53: out of resources; 08: connection.
-            sqlx::Error::Database(ref cause)
-                if cause.code().is_some_and(|code| ["57", "53", "08"].contains(&&code[..2])) =>
-            {
-                Self::Unavailable(error)
-            }
-            other => Self::Database(other),
-        }
-    }
+    /// Postgres did not do it.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
 }
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {
             Error::Refused(fault) => fault,
-            Error::Unavailable(_) => FaultCode::Unavailable.into(),
+            Error::Database(error) if host::postgres::is_away(&error) => FaultCode::Unavailable.into(),
             Error::Database(_) => FaultCode::Internal.into(),
         }
     }

@@ -17,6 +17,21 @@ pub struct Service {
 
 type Result<T> = std::result::Result<T, Error>;
 
+/// The text in one list of messages, in bytes: with all that surrounds it, it must fit into one reply.
+const LIST_BYTES_MAX: usize = wire::limits::PAYLOAD_BYTES_MAX / 4 * 3;
+
+/// The last messages whose text fits.
+fn newest_within(mut messages: Vec<Message>, bytes_max: usize) -> Vec<Message> {
+    let mut bytes = 0;
+    let fitting = messages.iter().rev().take_while(|message| {
+        bytes += message.content.len();
+        bytes <= bytes_max
+    });
+    let too_many = messages.len() - fitting.count();
+    messages.drain(..too_many);
+    messages
+}
+
 impl Service {
     /// Over the resources of this process.
     pub const fn new(resources: Arc<Resources>) -> Self {
@@ -91,7 +106,7 @@ impl Service {
         if messages.is_empty() {
             self.get(caller, id).await?;
         }
-        Ok(messages)
+        Ok(newest_within(messages, LIST_BYTES_MAX))
     }
 
     /// Shows a turn.

@@ -14,7 +14,7 @@ use sqlx::{
 use tokio::time::{Instant, sleep_until, timeout};
 
 pub use self::{
-    error::Error,
+    error::{Error, is_away},
     schema::{Applied, Pending, check, migrate, pending},
     server::Server,
 };

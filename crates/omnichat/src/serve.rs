@@ -133,6 +133,7 @@ pub async fn start(
                 chat::start(config.chat.clone(), &bus, pool, gateway, health, drain).await?;
             }
         }
+        bus.settle().await?;
         tracing::debug!(role = role.on_bus().name(), "started");
     }
     Ok(http)

@@ -29,9 +29,7 @@ impl From<Error> for Fault {
             Error::PromptNotFound => FaultCode::PromptNotFound.into(),
             Error::AccountGone => FaultCode::AccountDisabled.into(),
             Error::Refused(fault) => fault,
-            Error::Database(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_)) => {
-                FaultCode::Unavailable.into()
-            }
+            Error::Database(error) if host::postgres::is_away(&error) => FaultCode::Unavailable.into(),
             Error::Database(_) => FaultCode::Internal.into(),
         }
     }

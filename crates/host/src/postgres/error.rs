@@ -90,6 +90,20 @@ impl Error {
     }
 }
 
+/// Whether Postgres could not be asked, or did not get to it: trying again later may help. All else is a bug.
+pub fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => {
+            true
+        }
+        // Classes of SQLSTATE: 08 connection, 53 out of resources, 57 stopping or cancelled, 58 a failing system.
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))),
+        _ => false,
+    }
+}
+
 /// sqlx appends the line of the server's own C source.
 fn words(error: &sqlx::Error) -> String {
     match error {
