@@ -44,11 +44,12 @@ pub async fn run(shared: &Shared, options: UpOptions) -> anyhow::Result<()> {
         config.http.listen = listen;
     }
     let started = Instant::now();
+    let mut ground = Ground::new(config, &environment)?;
     let data_dir = DataDir::open(&options.data_dir)?;
     let secrets = Secrets::of(data_dir.path())?;
     let servers = start_servers(data_dir, &secrets, options.nats).await?;
-    point_at(&mut config, &servers, &secrets);
-    let ended = run_with(config, &environment, &servers, &secrets, started).await;
+    point_at(&mut ground.config, &servers, &secrets);
+    let ended = run_with(&ground, &environment, &servers, &secrets, started).await;
     servers.stop().await;
     ended
 }
@@ -84,19 +85,18 @@ fn point_at(config: &mut Config, servers: &Servers, secrets: &Secrets) {
 }
 
 async fn run_with(
-    config: Config,
+    ground: &Ground,
     environment: &Environment,
     servers: &Servers,
     secrets: &Secrets,
     started: Instant,
 ) -> anyhow::Result<()> {
-    let ground = Ground::new(config, environment)?;
     let drain = ground.drain.clone();
     let ready = async {
-        prepare(&ground).await?;
+        prepare(ground).await?;
         let (models, simulator) = choose_models(&ground.config, environment).await?;
         let banner = Banner::new(&models, simulator.is_some(), servers, secrets.developer());
-        let http = serve::start(&ground, &Role::ALL, Some(models)).await?.context("HTTP is not served")?;
+        let http = serve::start(ground, &Role::ALL, Some(models)).await?.context("HTTP is not served")?;
         servers.publish(format!("http://{http}"))?;
         banner::print(&banner, http, started.elapsed());
         anyhow::Ok(simulator)

@@ -77,7 +77,8 @@ impl State {
         known.window.ask(accepting.turn.id, accepting.turn.content.clone());
         let mut turn = HeldTurn::new(accepting.turn, accepted, Waiter::from(*accepting.delivery));
         let queue_position = u32::try_from(self.turns.len()).unwrap_or(u32::MAX);
-        tracing::debug!(turn = %turn.id, conversation = %self.id, queue_position, "accepted");
+        let request_id = turn.waiters.first().map(|waiter| waiter.context.request_id.as_str());
+        tracing::debug!(turn = %turn.id, conversation = %self.id, request_id, queue_position, "accepted");
         metrics::counter!("omnichat_turns_accepted_total").increment(1);
         turn.told = 1;
         let event = TurnEvent::Accepted { turn_id: turn.id, queue_position };

@@ -197,7 +197,8 @@ impl State {
         self.running = false;
         self.idle_since = std::time::Instant::now();
         let code = result.as_ref().err().map_or("ok", |fault| fault.code.as_str());
-        tracing::debug!(turn = %turn.id, conversation = %self.id, code, "finished");
+        let request_id = turn.waiters.first().map(|waiter| waiter.context.request_id.as_str());
+        tracing::debug!(turn = %turn.id, conversation = %self.id, request_id, code, "finished");
         metrics::counter!("omnichat_turns_finished_total", "code" => code).increment(1);
         metrics::histogram!("omnichat_turn_seconds").record(turn.since.elapsed().as_secs_f64());
         let bus = &self.resources.bus;
