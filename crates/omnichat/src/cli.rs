@@ -70,6 +70,14 @@ pub enum Command {
     },
     /// Show what is reachable, with which versions and settings
     Doctor,
+    /// Ask a running process whether it is ready
+    ///
+    /// For the health checks of containers, whose image has neither a shell nor curl.
+    Health {
+        /// Where it serves HTTP: its http.listen, or its http.status_listen
+        #[arg(default_value = "127.0.0.1:8080")]
+        address: SocketAddr,
+    },
     /// Show the configuration in effect, secrets masked
     Config {
         /// Show every key with its default and meaning instead

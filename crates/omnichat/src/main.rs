@@ -5,6 +5,7 @@ mod cli;
 mod completions;
 mod config;
 mod doctor;
+mod health;
 mod models;
 mod roles;
 mod schema;
@@ -56,6 +57,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Migrate => schema::migrate(&cli.shared).await,
             Command::Provision { check } => streams::provision(&cli.shared, check).await,
             Command::Doctor => doctor::run(&cli.shared).await,
+            Command::Health { address } => health::run(address).await,
             Command::Config { template } => config::show(&cli.shared, template),
             Command::SimProvider(options) => sim_provider::run(&cli.shared, options).await,
             Command::Completions { .. } => Ok(()),
