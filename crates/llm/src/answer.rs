@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::CallError;
 
 /// The longest answer, in bytes of UTF-8: 1 MiB.
 pub const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// Why an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum FinishReason {
     /// The model was done.
     Stop,
@@ -17,7 +20,7 @@ pub enum FinishReason {
 }
 
 /// What a call consumed, by the provider's count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens read.
     pub prompt_tokens: u32,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use reqwest::Response;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     answer::{Answer, FinishReason, Piece, Usage},
@@ -40,7 +41,7 @@ pub struct Finish {
 }
 
 /// Where a call's time went: milliseconds since its start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timings {
     /// Until the provider began to respond.
     pub response_ms: u64,
@@ -74,7 +75,6 @@ impl Answering {
         provider: Arc<str>,
         model: String,
     ) -> Self {
-        deadlines.hear();
         deadlines.advance(Stage::FirstToken);
         Self {
             response: Some(response),
@@ -93,6 +93,9 @@ impl Answering {
     /// The next piece of the answer, or its end. Safe to cancel: nothing is lost. After [`Event::Finished`] or an error
     /// there is nothing more, and it says [`CallError::Truncated`].
     pub async fn next(&mut self) -> Result<Event, CallError> {
+        if self.response.is_none() {
+            return Err(CallError::Truncated);
+        }
         let event = self.read_on().await;
         if !matches!(event, Ok(Event::Delta(_))) {
             self.response = None;
@@ -146,9 +149,7 @@ impl Answering {
         };
         match read {
             Ok(Some(bytes)) => {
-                if self.deadlines.stage() != Stage::End {
-                    self.deadlines.hear();
-                }
+                self.deadlines.hear();
                 Ok(Some(bytes))
             }
             Err(error) if !self.answer.is_finished() => Err(error),

@@ -182,12 +182,12 @@ impl Shared {
         script: Script,
         text: String,
         usage: [i64; 2],
-        recording: Recording,
+        mut recording: Recording,
     ) -> Response {
         let [prompt, completion] = usage;
-        let wait_ms = script.first_ms.unwrap_or(self.options.first_ms)
-            + script.chunk_ms.unwrap_or(self.options.chunk_ms) * completion.unsigned_abs();
-        let mut recording = recording;
+        let pauses_ms =
+            script.chunk_ms.unwrap_or(self.options.chunk_ms).saturating_mul(completion.unsigned_abs());
+        let wait_ms = script.first_ms.unwrap_or(self.options.first_ms).saturating_add(pauses_ms);
         if stops_within(&mut self.stopped.clone(), Duration::from_millis(wait_ms)).await {
             recording.end(Ended::Cut);
             return StatusCode::SERVICE_UNAVAILABLE.into_response();

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use llm::{ANSWER_BYTES_MAX, CallError, Phase, Timeouts, Usage};
+use llm::{ANSWER_BYTES_MAX, CallError, Event, Phase, Timeouts, Usage};
 
 use crate::{
-    ask::{KEY, PATIENT, answer, gateway},
+    ask::{KEY, PATIENT, answer, gateway, prompt},
     raw::{Act, DONE, FINISH, Raw, USAGE, delta, response, stream},
 };
 
@@ -56,13 +56,16 @@ async fn a_finish_counts_whatever_comes_or_does_not_come_after_it() {
         (vec![send(USAGE), send(DONE), send(DONE), send("data: <html>\n\n")], usage),
         (vec![Act::Hold], None),
         (vec![send(DONE), Act::Hold], None),
+        (vec![send(USAGE), Act::Repeat(b": PROCESSING\n\n".into(), Duration::from_millis(20))], usage),
     ];
     for (play, usage) in plays {
         let play = [vec![Act::Send(stream(&begin))], play].concat();
         let raw = Raw::playing(vec![play]).await;
         let gateway = gateway(raw.base_url(), Timeouts { idle_ms: 500, ..PATIENT });
+        let asked = Instant::now();
         let (text, finish) = answer(&gateway, "hi").await.unwrap();
         assert_eq!((text.as_str(), finish.usage), ("hi", usage));
+        assert!(asked.elapsed() < Duration::from_secs(5), "what follows is waited for, but not long");
     }
 }
 
@@ -77,6 +80,16 @@ async fn what_is_no_stream_is_malformed() {
     assert_eq!(error_of(response("204 No Content", "text/event-stream", "")).await, CallError::Malformed);
     assert_eq!(error_of(stream(delta("hi") + "data: {\"choices\":\n\n")).await, CallError::Malformed);
     assert_eq!(error_of(stream(page)).await, CallError::Truncated);
+}
+
+#[tokio::test]
+async fn nothing_follows_an_error() {
+    let body = delta("one") + "data: <html>\n\n" + &delta("two") + FINISH + DONE;
+    let raw = Raw::streaming(body).await;
+    let mut answering = gateway(raw.base_url(), PATIENT).call(prompt("hi", "t:1")).await.unwrap();
+    assert_eq!(answering.next().await, Ok(Event::Delta("one".to_owned())));
+    assert_eq!(answering.next().await, Err(CallError::Malformed));
+    assert_eq!(answering.next().await, Err(CallError::Truncated));
 }
 
 #[tokio::test]
