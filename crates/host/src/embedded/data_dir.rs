@@ -81,7 +81,8 @@ impl DataDir {
         let Some(account) = Account::for_postgres()? else { return Ok(within) };
         let Err(closed) = account.reaches(&self.path) else { return Ok(within) };
         let elsewhere = Path::new(SYSTEM_STATE).join(unique_name());
-        if within.exists() || create(&elsewhere, 0o711).is_err() || account.reaches(&elsewhere).is_err() {
+        let made = create(SYSTEM_STATE.as_ref(), 0o755).and_then(|()| create(&elsewhere, 0o711));
+        if within.exists() || made.and_then(|()| account.reaches(&elsewhere)).is_err() {
             return Err(closed);
         }
         symlink(&elsewhere, &within).map_err(Error::io("link", within))?;

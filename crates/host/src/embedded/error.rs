@@ -45,7 +45,7 @@ pub enum Error {
     },
 
     /// There is no usable program, and none could be fetched.
-    #[error("found no usable {what}{}: {because}\n{ways_out}", list(skipped))]
+    #[error("found no usable {what}{}\n  and fetched none: {because}\n{ways_out}", list(skipped))]
     NotFound {
         /// The program and the version it needs.
         what: String,
