@@ -1,1 +1,35 @@
-//! testkit
+//! A world for tests: the program under test as real processes, over real HTTP, real NATS and real Postgres, with a
+//! provider whose calls can be scripted and read. For tests and benches only: what does not hold ends the test.
+//!
+//! - [`world`]: everything that one test needs, made in a line, gone when the test ends
+//! - [`layout`]: all roles in one process, or each in its own; [`both_layouts!`] runs a test in both
+//! - [`process`]: one process of the program: started, killed, terminated
+//! - [`postgres`], [`nats`]: the private servers; [`folder`]: where all of it lives
+//! - [`client`], [`user`]: HTTP as a client sees it; [`stranger`]: NATS through a client we did not write
+//! - [`eventually`](mod@eventually): waiting without sleeping
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "in a test, what does not hold ends the test"
+)]
+
+pub mod client;
+pub mod eventually;
+pub mod folder;
+pub mod layout;
+pub mod nats;
+pub mod postgres;
+pub mod process;
+pub mod stranger;
+pub mod user;
+pub mod world;
+
+pub use client::{Answer, Client};
+pub use eventually::eventually;
+pub use layout::{Layout, Role};
+pub use process::Exit;
+pub use stranger::{Reply, Stranger};
+pub use user::User;
+pub use world::{World, WorldBuilder};

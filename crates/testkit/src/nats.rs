@@ -1,0 +1,68 @@
+//! The private nats-server of a world: the accounts and permissions of every installation, passwords of its own.
+
+use std::net::SocketAddr;
+
+use host::embedded::{Nats, NatsOptions, Search};
+
+use crate::{Stranger, folder::Folder};
+
+/// As `omnichat up` has it.
+const CONFIG: &str =
+    concat!(include_str!("../../../nats/permissions.conf"), include_str!("../../../nats/embedded.conf"));
+/// Every user of the configuration.
+const USERS: [&str; 7] = ["ingress", "auth", "projects", "chat", "provisioner", "developer", "system"];
+
+/// A nats-server, and what is needed to start it again.
+#[derive(Debug)]
+pub struct NatsServer {
+    running: Option<Nats>,
+    address: SocketAddr,
+    secret: String,
+    folder: Folder,
+}
+
+impl NatsServer {
+    /// Starts an empty one.
+    pub async fn start() -> Self {
+        let folder = Folder::new("nats");
+        let address = (std::net::Ipv4Addr::LOCALHOST, 0).into();
+        let secret = uuid::Uuid::new_v4().simple().to_string();
+        let mut server = Self { running: None, address, secret, folder };
+        server.restart().await;
+        server
+    }
+
+    /// Kills it, and starts it again with the same store at the same address.
+    pub async fn restart(&mut self) {
+        drop(self.running.take());
+        let program = Search::from_environment().find_nats_server().await.expect("a nats-server");
+        let mut options = NatsOptions::new(program, self.folder.path().join("home"));
+        options.listen = self.address;
+        options.config = CONFIG.to_owned();
+        options.environment = USERS.map(|user| self.variable(user)).into();
+        let nats = Nats::start(options).await.expect("the nats-server starts");
+        assert_eq!(nats.taken(), None, "another process has taken the address meanwhile");
+        self.address = nats.url().trim_start_matches("nats://").parse().unwrap();
+        self.running = Some(nats);
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.address)
+    }
+
+    /// The password of one of its users.
+    pub fn password(&self, user: &str) -> String {
+        format!("{user}-{}", self.secret)
+    }
+
+    /// A client of another make, as this user.
+    pub async fn connect(&self, user: &str, inbox_prefix: &str) -> Stranger {
+        Stranger::connect(&self.url(), user, &self.password(user), inbox_prefix).await
+    }
+
+    /// Quoted, as the server would read something like 12e3 as a number.
+    fn variable(&self, user: &str) -> (String, String) {
+        (format!("OMNICHAT_NATS_{}", user.to_uppercase()), format!("\"{}\"", self.password(user)))
+    }
+}

@@ -1,0 +1,105 @@
+//! A NATS client that we did not write, as services and scripts of other people use one.
+
+#![expect(clippy::disallowed_types, reason = "the point is that it is not our own client")]
+
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, HeaderMap, Message, Subscriber};
+use bytes::Bytes;
+use futures::StreamExt;
+use serde_json::Value;
+use tokio::time::timeout;
+
+/// Longer than any answer takes here.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A connection.
+#[derive(Debug, Clone)]
+pub struct Stranger(Client);
+
+/// A message that came.
+#[derive(Debug)]
+pub struct Reply(Message);
+
+/// Messages that come.
+#[derive(Debug)]
+pub struct Subscription(Subscriber);
+
+impl Stranger {
+    /// Connects with user and password.
+    pub async fn connect(url: &str, user: &str, password: &str, inbox_prefix: &str) -> Self {
+        let options = ConnectOptions::with_user_and_password(user.into(), password.into())
+            .custom_inbox_prefix(inbox_prefix)
+            .request_timeout(Some(PATIENCE));
+        Self(options.connect(url).await.expect("NATS lets us in"))
+    }
+
+    /// Asks, and waits for the one reply.
+    pub async fn request(&self, subject: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
+        let reply = self.0.request_with_headers(subject.to_owned(), map(headers), body.into()).await;
+        Reply(reply.unwrap_or_else(|error| panic!("{subject}: {error}")))
+    }
+
+    /// Publishes a request whose answer goes to `reply_to`.
+    pub async fn publish(&self, subject: &str, reply_to: &str, body: impl Into<Bytes>) {
+        let published = self.0.publish_with_reply(subject.to_owned(), reply_to.to_owned(), body.into()).await;
+        published.expect("published");
+        self.flush().await;
+    }
+
+    /// Listens; returns when the server has the subscription.
+    pub async fn subscribe(&self, subject: &str) -> Subscription {
+        let subscription = self.0.subscribe(subject.to_owned()).await.expect("subscribed");
+        self.flush().await;
+        Subscription(subscription)
+    }
+
+    /// Waits until the server has handled all that was sent.
+    pub async fn flush(&self) {
+        self.0.flush().await.expect("the server answers");
+    }
+}
+
+impl Subscription {
+    /// The next message.
+    ///
+    /// # Panics
+    /// If none comes.
+    pub async fn next(&mut self) -> Reply {
+        let message = timeout(PATIENCE, self.0.next()).await.expect("a message comes in time");
+        Reply(message.expect("the subscription goes on"))
+    }
+
+    /// Whether nothing has come that was not taken.
+    pub fn is_empty(&mut self) -> bool {
+        futures::FutureExt::now_or_never(self.0.next()).is_none()
+    }
+}
+
+impl Reply {
+    /// Where it was sent.
+    pub fn subject(&self) -> &str {
+        self.0.subject.as_str()
+    }
+
+    /// A header; empty if absent.
+    pub fn header(&self, name: &str) -> &str {
+        self.0.headers.as_ref().and_then(|headers| headers.get(name)).map_or("", |value| value.as_str())
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Bytes {
+        &self.0.payload
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(self.body()).expect("JSON")
+    }
+}
+
+fn map(headers: &[(&str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    headers.iter().for_each(|(name, value)| map.insert(*name, *value));
+    map
+}

@@ -1,0 +1,243 @@
+//! Everything that one test needs.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, process::Command, sync::Arc};
+
+use llm::simulator::{Options, Simulator};
+use sqlx::PgPool;
+
+use crate::{
+    Client, Exit, Layout, Role, Stranger, User,
+    client::Door,
+    eventually,
+    folder::Folder,
+    nats::NatsServer,
+    postgres::Database,
+    process::{self, PATIENCE, Process},
+};
+
+/// The models that a world serves, the default one first.
+pub const MODELS: [&str; 2] = ["small", "large"];
+const JWT_SECRET: &str = "a secret of the tests, of more than 32 bytes";
+
+/// A world to be: see [`World::builder`].
+#[derive(Debug)]
+pub struct WorldBuilder {
+    binary: &'static str,
+    layout: Layout,
+    variables: BTreeMap<String, String>,
+    provider: Options,
+}
+
+/// The program under test, its servers and its provider. All of it ends with the test; if the test fails, the ends of the
+/// logs are shown.
+pub struct World {
+    binary: &'static str,
+    layout: Layout,
+    variables: BTreeMap<String, String>,
+    processes: Vec<Running>,
+    starts: u32,
+    door: Arc<Door>,
+    nats: NatsServer,
+    database: Database,
+    provider: Simulator,
+    folder: Folder,
+}
+
+/// A process, and what runs in it; none while it is down.
+struct Running {
+    roles: &'static [Role],
+    process: Option<Process>,
+}
+
+impl WorldBuilder {
+    /// Sets a key of the configuration: `set("http.answer_timeout_s", 1)`.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: impl ToString) -> Self {
+        let name = format!("OMNICHAT__{}", key.replace('.', "__").to_uppercase());
+        self.variables.insert(name, value.to_string());
+        self
+    }
+
+    /// The pace of the provider, in milliseconds: before the first word, and before each further one.
+    #[must_use]
+    pub fn pace(mut self, first_ms: u64, chunk_ms: u64) -> Self {
+        self.provider = Options { first_ms, chunk_ms, ..self.provider };
+        self
+    }
+
+    /// Starts everything, and returns when the API is ready.
+    pub async fn start(self) -> World {
+        let (database, nats) = tokio::join!(Database::new(self.binary), NatsServer::start());
+        let provider = Simulator::start((Ipv4Addr::LOCALHOST, 0).into(), self.provider).await;
+        let processes =
+            self.layout.processes().iter().map(|roles| Running { roles, process: None }).collect();
+        let mut world = World {
+            binary: self.binary,
+            layout: self.layout,
+            variables: BTreeMap::new(),
+            processes,
+            starts: 0,
+            door: Arc::new(Door::new((Ipv4Addr::LOCALHOST, 0).into())),
+            nats,
+            database,
+            provider: provider.expect("a port for the provider"),
+            folder: Folder::new("world"),
+        };
+        world.variables = world.configuration();
+        world.variables.extend(self.variables);
+        world.provision().await;
+        for roles in self.layout.processes() {
+            world.spawn(roles[0]);
+        }
+        for roles in self.layout.processes() {
+            world.ready(roles[0]).await;
+        }
+        world
+    }
+}
+
+impl World {
+    /// A world of the program at `binary` (`env!("CARGO_BIN_EXE_omnichat")`).
+    pub fn builder(binary: &'static str, layout: Layout) -> WorldBuilder {
+        WorldBuilder { binary, layout, variables: BTreeMap::new(), provider: Options::default() }
+    }
+
+    /// Base URL of the API.
+    pub fn http(&self) -> String {
+        self.door.url()
+    }
+
+    /// Somebody without a token.
+    pub fn client(&self) -> Client {
+        Client::new(self.door.clone())
+    }
+
+    /// Somebody new, logged in.
+    pub async fn user(&self) -> User {
+        User::register(&self.client()).await
+    }
+
+    /// A direct connection to NATS in the place of this user.
+    pub async fn nats_as_developer(&self, user: &User) -> Stranger {
+        self.nats.connect("developer", &format!("_INBOX.{}", user.id)).await
+    }
+
+    /// The database, to look into.
+    pub fn sql(&self) -> &PgPool {
+        self.database.pool()
+    }
+
+    /// The provider, to script it and to read its log.
+    pub fn provider(&self) -> &Simulator {
+        &self.provider
+    }
+
+    /// Kills the process of this role (SIGKILL), and with it all other roles of the same process.
+    pub fn kill(&mut self, role: Role) {
+        drop(self.running(role).process.take().expect("it runs"));
+    }
+
+    /// Asks the process of this role to end (SIGTERM), and waits until it has.
+    pub async fn terminate(&mut self, role: Role) -> Exit {
+        self.running(role).process.take().expect("it runs").terminate().await
+    }
+
+    /// Starts the process of this role again; kills it first if it runs.
+    pub async fn restart(&mut self, role: Role) {
+        drop(self.running(role).process.take());
+        self.spawn(role);
+        self.ready(role).await;
+    }
+
+    /// Kills the nats-server, and starts it again with the same store.
+    pub async fn restart_nats(&mut self) {
+        self.nats.restart().await;
+    }
+
+    /// Loses the queue with all that was in it, and makes it anew, empty.
+    pub async fn lose_queue(&self) {
+        let operator = self.nats.connect("provisioner", "_INBOX.provisioner").await;
+        let deleted = operator.request("$JS.API.STREAM.DELETE.TURNS", &[], "").await;
+        assert_eq!(deleted.json()["success"], true, "{:?}", deleted.body());
+        self.provision().await;
+    }
+
+    /// Makes what is missing of the streams.
+    async fn provision(&self) {
+        process::run(self.command(&["provision"])).await;
+    }
+
+    /// The roles spread over processes.
+    pub const fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    fn running(&mut self, role: Role) -> &mut Running {
+        self.processes.iter_mut().find(|running| running.roles.contains(&role)).expect("every role runs")
+    }
+
+    fn spawn(&mut self, role: Role) {
+        self.starts += 1;
+        let roles = self.running(role).roles;
+        let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
+        let log = self.folder.path().join(format!("{}-{}.log", self.starts, names.join("+")));
+        let process = Process::start(self.command(&[&["serve"], &names[..]].concat()), log);
+        self.running(role).process = Some(process);
+    }
+
+    /// Waits until a process that was started is ready.
+    async fn ready(&mut self, role: Role) {
+        let running = self.running(role);
+        let address = running.process.as_mut().expect("it was started").ready().await;
+        if running.roles.contains(&Role::Ingress) {
+            self.door.move_to(address);
+            let client = self.client();
+            let ready = async || (client.get("/readyz").await.status == 200).then_some(());
+            eventually("the API is ready", PATIENCE, ready).await;
+        }
+    }
+
+    /// The program in its environment, and nothing of ours.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.binary);
+        command.args(arguments).env_clear().envs(&self.variables).current_dir(self.folder.path());
+        command
+    }
+
+    fn configuration(&self) -> BTreeMap<String, String> {
+        let mut variables = BTreeMap::new();
+        let mut set = |name: &str, value: &str| drop(variables.insert(name.to_owned(), value.to_owned()));
+        set("DATABASE_URL", self.database.url());
+        set("NATS_URL", &self.nats.url());
+        set("JWT_SECRET", JWT_SECRET);
+        set("LLM_MODEL", MODELS[0]);
+        set("OMNICHAT__HTTP__LISTEN", "127.0.0.1:0");
+        set("OMNICHAT__HTTP__STATUS_LISTEN", "127.0.0.1:0");
+        set("OMNICHAT__LOG__FORMAT", "json");
+        set("OMNICHAT__LOG__FILTER", "info,chat=debug");
+        set("OMNICHAT__POSTGRES__POOL_SIZE", "5");
+        set("OMNICHAT__PROVIDERS__SIMULATOR__KIND", "openai-compatible");
+        set("OMNICHAT__PROVIDERS__SIMULATOR__BASE_URL", &self.provider.base_url());
+        set("OMNICHAT__PROVIDERS__SIMULATOR__ALLOW_INSECURE", "true");
+        for model in MODELS {
+            let route = format!(r#"[{{ provider = "simulator", model = "{model}" }}]"#);
+            set(&format!("OMNICHAT__MODELS__{}__ROUTE", model.to_uppercase()), &route);
+        }
+        for user in ["ingress", "auth", "projects", "chat", "provisioner"] {
+            set(&format!("OMNICHAT__NATS__PASSWORDS__{}", user.to_uppercase()), &self.nats.password(user));
+        }
+        variables
+    }
+}
+
+impl Drop for World {
+    #[expect(clippy::print_stderr, reason = "what the test's reader needs, and only if it failed")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for Running { roles, process } in &self.processes {
+                let last = process.as_ref().map_or("(not running)".into(), Process::last_words);
+                eprintln!("---- {roles:?} ----\n{last}");
+            }
+        }
+    }
+}
