@@ -29,6 +29,8 @@ use crate::{
 /// The accounts and users of the private nats-server; the permissions are those of every installation.
 const NATS_CONFIG: &str =
     concat!(include_str!("../../../nats/permissions.conf"), include_str!("../../../nats/embedded.conf"));
+/// Enough for every pool of this process, and for whoever looks at the database meanwhile.
+const POSTGRES_CONNECTIONS_MAX: u32 = 100;
 /// Words of the simulated model come at about the pace of a real one.
 const SIMULATED_PACE: Options =
     Options { first_ms: 150, chunk_ms: 25, models: Vec::new(), log_calls_max: 1000, log_prompts: false };
@@ -65,7 +67,9 @@ async fn start_servers(data_dir: DataDir, secrets: &Secrets, listen: SocketAddr)
         |variable: &str, password: &str| (format!("OMNICHAT_NATS_{variable}"), format!("\"{password}\""));
     nats.environment = roles.iter().map(|role| password(&role.to_uppercase(), &secrets.nats(role))).collect();
     nats.environment.push(password("DEVELOPER", secrets.developer()));
-    Ok(Servers::start(data_dir, nats, PostgresOptions::new(programs.postgres_bin, home)).await?)
+    let mut postgres = PostgresOptions::new(programs.postgres_bin, home);
+    postgres.max_connections = POSTGRES_CONNECTIONS_MAX;
+    Ok(Servers::start(data_dir, nats, postgres).await?)
 }
 
 /// From here on the configuration names the private servers, whatever it named before.
