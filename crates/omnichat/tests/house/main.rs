@@ -1,0 +1,14 @@
+//! What the house holds itself to: who may use whom, how long a file may be, and papers that say what the code says.
+
+#![cfg(test)]
+
+mod compose;
+mod deploy;
+mod edges;
+mod faults;
+mod files;
+mod links;
+mod metrics;
+mod statements;
+mod subjects;
+mod tree;
