@@ -230,8 +230,8 @@ fn completion(text: String, finish: llm::Finish) -> Completion {
 
 fn settings(settings: Settings) -> llm::Settings {
     llm::Settings {
-        temperature: settings.temperature.map(f64::from),
-        top_p: settings.top_p.map(f64::from),
+        temperature: settings.temperature,
+        top_p: settings.top_p,
         max_tokens: settings.max_tokens,
         stop: settings.stop,
         seed: settings.seed,

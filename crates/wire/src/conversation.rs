@@ -98,10 +98,10 @@ pub struct Conversation {
 pub struct Settings {
     /// 0 to 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f32>,
+    pub temperature: Option<f64>,
     /// 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub top_p: Option<f32>,
+    pub top_p: Option<f64>,
     /// The longest answer, in the model's tokens: 1 to 1,000,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use crate::prompt::Message;
+use crate::prompt::{Message, Settings};
 
 /// Bytes of prompts the log holds: 256 MiB.
 const PROMPT_BYTES_MAX: usize = 256 << 20;
@@ -21,6 +21,9 @@ pub struct Call {
     pub call_id: String,
     /// The model that was asked.
     pub model: String,
+    /// How it was asked to answer.
+    #[serde(default)]
+    pub settings: Settings,
     /// The whole prompt, if the simulator keeps prompts.
     pub messages: Vec<Message>,
     /// When the request had come.
@@ -125,6 +128,7 @@ impl Log {
         self: &Arc<Self>,
         call_id: String,
         model: String,
+        settings: Settings,
         messages: Vec<Message>,
     ) -> Recording {
         let mut entries = self.entries();
@@ -133,6 +137,7 @@ impl Log {
         entries.calls.push_back(Call {
             call_id,
             model,
+            settings,
             messages,
             started_at: OffsetDateTime::now_utc(),
             ended_at: None,
@@ -215,7 +220,7 @@ mod tests {
     use super::*;
 
     fn ask(log: &Arc<Log>, call_id: &str) -> Recording {
-        log.begin(call_id.to_owned(), "m".to_owned(), vec![Message::user("hi")])
+        log.begin(call_id.to_owned(), "m".to_owned(), Settings::default(), vec![Message::user("hi")])
     }
 
     #[test]

@@ -27,7 +27,7 @@ use super::{
     playback::{Playback, stop, stops_within},
     script::Script,
 };
-use crate::prompt::{Message, Role};
+use crate::prompt::{Message, Role, Settings};
 
 /// The largest request: 32 MiB.
 const REQUEST_BYTES_MAX: usize = 32 << 20;
@@ -74,7 +74,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) -> io::Res
     axum::serve(listener, routes).with_graceful_shutdown(async move { stop(&mut stopped).await }).await
 }
 
-/// What the simulator reads of a request; it ignores the settings.
+/// What the simulator reads of a request; the settings it only records.
 #[derive(Deserialize)]
 struct Request<'a> {
     #[serde(borrow)]
@@ -85,6 +85,19 @@ struct Request<'a> {
     stream: bool,
     #[serde(default)]
     stream_options: StreamOptions,
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    #[serde(alias = "max_completion_tokens")]
+    max_tokens: Option<u32>,
+    stop: Option<Vec<String>>,
+    seed: Option<i64>,
+}
+
+impl Request<'_> {
+    fn settings(&self) -> Settings {
+        let Self { temperature, top_p, max_tokens, seed, .. } = *self;
+        Settings { temperature, top_p, max_tokens, stop: self.stop.clone(), seed }
+    }
 }
 
 #[derive(Deserialize)]
@@ -138,7 +151,7 @@ fn begin(shared: &Shared, headers: &HeaderMap, request: &Request<'_>) -> Recordi
     } else {
         Vec::new()
     };
-    shared.log.begin(call_id.to_owned(), request.model.clone().into_owned(), messages)
+    shared.log.begin(call_id.to_owned(), request.model.clone().into_owned(), request.settings(), messages)
 }
 
 /// Words, for want of a tokenizer.

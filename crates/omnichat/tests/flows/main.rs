@@ -5,6 +5,9 @@
 
 mod accounts;
 mod bodies;
+mod conversations;
+mod isolation;
+mod projects;
 
 use testkit::{Layout, World, WorldBuilder};
 
