@@ -1,1 +1,45 @@
-fn main() {}
+//! Drives a running OMNICHAT from outside, as its clients would, and says what it reached beside what the same Postgres
+//! reaches when the same rows are written one by one. `README.md` tells what is measured and how to read it.
+
+mod audit;
+mod batches;
+mod cli;
+mod driver;
+mod http;
+mod latencies;
+mod machine;
+mod pgbench;
+mod population;
+mod provider;
+mod report;
+mod stack;
+mod turns;
+mod usage;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+/// One thread: what drives the load must leave the machine to what is measured.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::Turns(options) => turns::run(&options).await,
+        Command::Provider => provider::run().await,
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("benches: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Tells whoever waits what goes on; the report alone goes to standard output.
+#[expect(clippy::print_stderr, reason = "a command line tool")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}

@@ -1,0 +1,153 @@
+//! What the processes use of the machine, as Linux tells in `/proc`.
+
+use std::{fs, ops::Sub};
+
+use anyhow::Context;
+
+use crate::stack::Stack;
+
+/// The processes whose time is told apart.
+pub const NAMES: [&str; 5] = ["omnichat", "nats-server", "Postgres", "provider", "driver"];
+
+/// Processor time in microseconds. The kernel counts it in steps of 10 ms.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu {
+    /// Of each of [`NAMES`].
+    pub ours: [f64; NAMES.len()],
+    /// Of everything on this machine.
+    pub machine: f64,
+}
+
+impl Sub for Cpu {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            ours: std::array::from_fn(|name| self.ours[name] - earlier.ours[name]),
+            machine: self.machine - earlier.machine,
+        }
+    }
+}
+
+/// Resident memory of a process.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// At this moment.
+    pub now_mib: f64,
+    /// The most since its start.
+    pub peak_mib: f64,
+}
+
+/// The processes of a running stack.
+pub struct Processes {
+    omnichat: u32,
+    nats_server: u32,
+    /// Postgres's first process, the parent of all others.
+    pub postgres: u32,
+    provider: u32,
+}
+
+impl Processes {
+    /// Finds both servers among the children of `omnichat up`.
+    pub fn of(stack: &Stack) -> anyhow::Result<Self> {
+        let omnichat = stack.omnichat.id().context("omnichat has ended")?;
+        let children: Vec<_> = all().into_iter().filter(|stat| stat.parent == omnichat).collect();
+        let child = |name: &str| {
+            let found = children.iter().find(|stat| stat.name == name);
+            found.map(|stat| stat.pid).with_context(|| format!("omnichat has no child {name}"))
+        };
+        Ok(Self {
+            omnichat,
+            nats_server: child("nats-server")?,
+            postgres: child("postgres")?,
+            provider: stack.provider.id().context("the provider has ended")?,
+        })
+    }
+
+    /// The time used so far. Postgres's includes that of its processes that have ended.
+    pub fn cpu(&self) -> Cpu {
+        let all = all();
+        let time = |pid: u32| all.iter().find(|stat| stat.pid == pid).map_or(0, |stat| stat.own_ticks);
+        let backends = all.iter().filter(|stat| stat.parent == self.postgres).map(|stat| stat.own_ticks);
+        let ended = all.iter().find(|stat| stat.pid == self.postgres).map_or(0, |stat| stat.reaped_ticks);
+        let postgres = time(self.postgres) + backends.sum::<u64>() + ended;
+        let driver = time(std::process::id());
+        let ticks = [time(self.omnichat), time(self.nats_server), postgres, time(self.provider), driver];
+        let us = |ticks: u64| ticks as f64 * 1e6 / rustix::param::clock_ticks_per_second() as f64;
+        Cpu { ours: ticks.map(us), machine: us(busy(&fs::read_to_string("/proc/stat").unwrap_or_default())) }
+    }
+
+    /// Memory of `omnichat up` itself, without its servers.
+    pub fn memory(&self) -> anyhow::Result<Memory> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.omnichat))?;
+        let mib = |name| kib(&status, name).unwrap_or_default() / 1024.0;
+        Ok(Memory { now_mib: mib("VmRSS:"), peak_mib: mib("VmHWM:") })
+    }
+}
+
+/// `VmRSS:     12345 kB` → 12345.
+fn kib(status: &str, name: &str) -> Option<f64> {
+    status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+/// `cpu  user nice system idle iowait irq softirq steal …`: all but idle and iowait.
+fn busy(stat: &str) -> u64 {
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1).take(8);
+    let ticks = fields.enumerate().filter(|(at, _)| !matches!(at, 3 | 4));
+    ticks.filter_map(|(_, ticks)| ticks.parse::<u64>().ok()).sum()
+}
+
+/// What `/proc/<pid>/stat` tells of a process.
+#[derive(Debug, PartialEq)]
+struct Stat {
+    pid: u32,
+    name: String,
+    parent: u32,
+    own_ticks: u64,
+    /// Of its children that have ended.
+    reaped_ticks: u64,
+}
+
+fn all() -> Vec<Stat> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| parse(&fs::read_to_string(entry.path().join("stat")).ok()?)).collect()
+}
+
+/// `12 (a name) S 1 …`; the name may contain anything.
+fn parse(stat: &str) -> Option<Stat> {
+    let (pid, rest) = stat.split_once(" (")?;
+    let (name, rest) = rest.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split(' ').collect();
+    let ticks = |first: usize| {
+        Some(fields.get(first)?.parse::<u64>().ok()? + fields.get(first + 1)?.parse::<u64>().ok()?)
+    };
+    Some(Stat {
+        pid: pid.parse().ok()?,
+        name: name.to_owned(),
+        parent: fields.get(1)?.parse().ok()?,
+        own_ticks: ticks(11)?,
+        reaped_ticks: ticks(13)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_read_whatever_its_name() {
+        let stat = "12 (a) b (c) S 1 12 12 0 -1 4194560 1 2 3 4 100 20 7 3 20 0 1 0 5 6 7";
+        let expected = Stat { pid: 12, name: "a) b (c".into(), parent: 1, own_ticks: 120, reaped_ticks: 10 };
+        assert_eq!(parse(stat), Some(expected));
+    }
+
+    #[test]
+    fn waiting_is_not_busy() {
+        assert_eq!(busy("cpu  1 2 3 400 500 6 7 8 0 0\ncpu0 9 9 9 9\n"), 27);
+    }
+
+    #[test]
+    fn this_process_is_among_all() {
+        assert!(all().iter().any(|stat| stat.pid == std::process::id()));
+    }
+}
