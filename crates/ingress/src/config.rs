@@ -31,7 +31,7 @@ pub struct Config {
 
     /// How long the head of a request may take, counted from the connection or from the answer before it: a connection
     /// that stays idle for longer is closed.
-    #[config(default = 10)]
+    #[config(default = 60)]
     pub header_read_timeout_s: NonZeroU32,
 
     /// How long the body of a request may take.
