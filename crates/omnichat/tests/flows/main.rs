@@ -2,15 +2,24 @@
 //! role.
 
 #![cfg(test)]
+#![expect(clippy::disallowed_methods, reason = "a test awaits the tasks it spawns, or ends with them")]
 
 mod accounts;
 mod bodies;
 mod conversations;
+mod idempotency;
 mod isolation;
+mod nats_door;
 mod projects;
+mod provider_faults;
+mod turns;
+
+use std::time::Duration;
 
 use testkit::{Layout, World, WorldBuilder};
 
+/// Longer than what comes by itself may take.
+const SOON: Duration = Duration::from_secs(20);
 /// An id of nothing.
 const NOWHERE: &str = "01920000-0000-7000-8000-000000000000";
 
