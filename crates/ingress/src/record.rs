@@ -51,15 +51,25 @@ impl Drop for Record {
     fn drop(&mut self) {
         let elapsed = self.began.elapsed();
         let route = self.route.as_ref().map_or("unknown", MatchedPath::as_str).to_owned();
-        tracing::info!(
-            method = self.method,
-            route,
-            status = self.status,
-            ms = elapsed.as_micros() as f64 / 1e3,
-            request_id = self.exchange.context.request_id,
-            user = self.exchange.user.get().map(tracing::field::display),
-            "request"
-        );
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    method = self.method,
+                    route,
+                    status = self.status,
+                    ms = elapsed.as_micros() as f64 / 1e3,
+                    request_id = self.exchange.context.request_id,
+                    user = self.exchange.user.get().map(tracing::field::display),
+                    "request"
+                )
+            };
+        }
+        // What went well is counted; a line for each of thousands a second would cost more than it tells.
+        if self.status < 400 {
+            log!(debug)
+        } else {
+            log!(info)
+        }
         self.in_flight.decrement(1);
         metrics::histogram!(SECONDS, "route" => route.clone()).record(elapsed);
         metrics::counter!(REQUESTS, "route" => route, "method" => self.method, "status" => self.status.to_string())

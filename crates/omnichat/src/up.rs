@@ -67,6 +67,8 @@ async fn start_servers(data_dir: DataDir, secrets: &Secrets, listen: SocketAddr)
         |variable: &str, password: &str| (format!("OMNICHAT_NATS_{variable}"), format!("\"{password}\""));
     nats.environment = roles.iter().map(|role| password(&role.to_uppercase(), &secrets.nats(role))).collect();
     nats.environment.push(password("DEVELOPER", secrets.developer()));
+    // Its heap is a few MiB: it may grow by a few more before the collector runs.
+    nats.environment.push(("GOGC".into(), "400".into()));
     let mut postgres = PostgresOptions::new(programs.postgres_bin, home);
     postgres.max_connections = POSTGRES_CONNECTIONS_MAX;
     Ok(Servers::start(data_dir, nats, postgres).await?)

@@ -24,5 +24,5 @@ impl Store {
 }
 
 /// Settings of every connection of this service. Its statements reach rows by key; a plan made while a table is still
-/// empty may scan it instead, and stays in use while the table grows.
-pub const SESSION: &[(&str, &str)] = &[("enable_seqscan", "off")];
+/// empty may scan it instead, and stays in use while the table grows. None is worth compiling.
+pub const SESSION: &[(&str, &str)] = &[("enable_seqscan", "off"), ("jit", "off")];

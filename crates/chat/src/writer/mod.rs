@@ -65,7 +65,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the writer over a pool of one connection made with [`statement::SESSION`]. It ends when all its handles are
+    /// Starts the writer over a pool of one connection made with [`SESSION`]. It ends when all its handles are
     /// gone.
     pub fn start(pool: PgPool, default_model: String, drain: &Drain) -> Self {
         let (entries, queue) = mpsc::channel(QUEUE_MAX);
@@ -101,7 +101,8 @@ impl Entry {
 }
 
 /// Settings of the writer's connection, over those of the service: its one statement is planned once.
-pub const SESSION: &[(&str, &str)] = &[("enable_seqscan", "off"), ("plan_cache_mode", "force_generic_plan")];
+pub const SESSION: &[(&str, &str)] =
+    &[("enable_seqscan", "off"), ("jit", "off"), ("plan_cache_mode", "force_generic_plan")];
 
 async fn run(pool: PgPool, default_model: String, mut queue: mpsc::Receiver<Entry>, drain: Drain) {
     let mut entries = Vec::with_capacity(BATCH_MAX);
