@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output};
 
+use host::embedded::Search;
+
 use crate::{
     compose::{self, Service},
     tree,
@@ -137,6 +139,16 @@ fn the_nats_server_is_given_every_password_as_a_string() {
         let value = given.get(variable).unwrap_or_else(|| panic!("{variable} is not given"));
         assert!(value.starts_with('"') && value.ends_with('"'), "{variable} is not in quotes of its own");
     }
+}
+
+#[tokio::test]
+async fn a_nats_server_takes_its_configuration() {
+    let server = Search::from_environment().find_nats_server().await.unwrap();
+    let environment = &compose::load().services["nats"].environment;
+    let mut check = Command::new(server);
+    check.arg("-t").arg("--config").arg(tree::root().join("nats/server.conf")).env_clear().envs(environment);
+    let output = check.output().unwrap();
+    assert!(succeeds(&output), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
