@@ -28,7 +28,7 @@ pub enum Message {
     Taken(Ownership),
     /// From the intake: a turn.
     Delivered(Box<Delivery>),
-    /// From above: this conversation has open turns; start it, and it will go on with them.
+    /// From above: this conversation has open turns; start it as soon as the partition is ours, and it will go on with them.
     Wake(ConversationId),
     /// From a conversation: nothing to do, after `delivered` deliveries.
     Idle {
@@ -58,6 +58,7 @@ pub struct State {
     resources: Arc<Resources>,
     intake: Arc<Intake>,
     ownership: Option<Ownership>,
+    woken: Vec<ConversationId>,
     conversations: HashMap<ConversationId, Child>,
     names: HashMap<ActorId, ConversationId>,
     draining: bool,
@@ -87,6 +88,7 @@ impl Actor for Partition {
             resources: of.resources,
             intake,
             ownership: None,
+            woken: Vec::new(),
             conversations: HashMap::new(),
             names: HashMap::new(),
             draining: false,
@@ -100,8 +102,9 @@ impl Actor for Partition {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Taken(ownership) => state.ownership = Some(ownership),
+            Message::Taken(ownership) => state.taken(&myself, ownership).await?,
             Message::Delivered(delivery) => state.deliver(&myself, delivery).await?,
+            Message::Wake(conversation) if state.ownership.is_none() => state.woken.push(conversation),
             Message::Wake(conversation) => {
                 state.conversation(&myself, conversation).await?;
             }
@@ -140,6 +143,18 @@ impl Actor for Partition {
 }
 
 impl State {
+    async fn taken(
+        &mut self,
+        myself: &ActorRef<Message>,
+        ownership: Ownership,
+    ) -> Result<(), ActorProcessingErr> {
+        self.ownership = Some(ownership);
+        for conversation in std::mem::take(&mut self.woken) {
+            self.conversation(myself, conversation).await?;
+        }
+        Ok(())
+    }
+
     async fn deliver(
         &mut self,
         myself: &ActorRef<Message>,

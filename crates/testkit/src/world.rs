@@ -149,6 +149,11 @@ impl World {
         self.ready(role).await;
     }
 
+    /// What the process of this role has logged since its last start.
+    pub fn logged(&mut self, role: Role) -> String {
+        self.running(role).process.as_ref().expect("it runs").logged()
+    }
+
     /// Kills the nats-server, and starts it again with the same store.
     pub async fn restart_nats(&mut self) {
         self.nats.restart().await;
