@@ -9,6 +9,7 @@ mod faults;
 mod files;
 mod links;
 mod metrics;
+mod readme;
 mod statements;
 mod subjects;
 mod tree;
