@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv4Addr, process::Command, sync::Arc};
 
 use llm::simulator::{Options, Simulator};
+use rustix::process::Signal;
 use sqlx::PgPool;
 
 use crate::{
@@ -32,7 +33,6 @@ pub struct WorldBuilder {
 /// logs are shown.
 pub struct World {
     binary: &'static str,
-    layout: Layout,
     variables: BTreeMap<String, String>,
     processes: Vec<Running>,
     starts: u32,
@@ -73,7 +73,6 @@ impl WorldBuilder {
             self.layout.processes().iter().map(|roles| Running { roles, process: None }).collect();
         let mut world = World {
             binary: self.binary,
-            layout: self.layout,
             variables: BTreeMap::new(),
             processes,
             starts: 0,
@@ -132,6 +131,11 @@ impl World {
         &self.provider
     }
 
+    /// Sends the process of this role a signal.
+    pub fn signal(&mut self, role: Role, kind: Signal) {
+        self.running(role).process.as_ref().expect("it runs").signal(kind);
+    }
+
     /// Kills the process of this role (SIGKILL), and with it all other roles of the same process.
     pub fn kill(&mut self, role: Role) {
         drop(self.running(role).process.take().expect("it runs"));
@@ -147,6 +151,14 @@ impl World {
         drop(self.running(role).process.take());
         self.spawn(role);
         self.ready(role).await;
+    }
+
+    /// Starts another process in place of this role's; the old one goes on, and is the caller's.
+    pub async fn replace(&mut self, role: Role) -> Process {
+        let old = self.running(role).process.take().expect("it runs");
+        self.spawn(role);
+        self.ready(role).await;
+        old
     }
 
     /// What the process of this role has logged since its last start.
@@ -170,11 +182,6 @@ impl World {
     /// Makes what is missing of the streams.
     async fn provision(&self) {
         process::run(self.command(&["provision"])).await;
-    }
-
-    /// The roles spread over processes.
-    pub const fn layout(&self) -> Layout {
-        self.layout
     }
 
     fn running(&mut self, role: Role) -> &mut Running {

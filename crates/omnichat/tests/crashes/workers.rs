@@ -5,7 +5,7 @@ use llm::{
     simulator::{Ended, answer},
 };
 use serde_json::json;
-use testkit::{Layout, Role, both_layouts, eventually, user::text};
+use testkit::{Layout, Role, Signal, both_layouts, eventually, user::text};
 
 use crate::{
     SLOW, SOON,
@@ -19,6 +19,7 @@ both_layouts![
     a_turn_outlives_the_queue,
     a_turn_is_found_before_its_partition_is_taken,
     a_turn_outlives_the_ingress,
+    a_worker_that_was_frozen_changes_nothing,
 ];
 
 async fn a_turn_whose_worker_was_killed_is_finished_by_the_next(layout: Layout) {
@@ -122,4 +123,28 @@ async fn a_turn_outlives_the_ingress(layout: Layout) {
     // In one process the worker was killed as well.
     let repeated_calls = i64::from(layout == Layout::OneProcess);
     assert_eq!(Ledger::of(&world).await, Ledger::all_answered(1, repeated_calls));
+}
+
+async fn a_worker_that_was_frozen_changes_nothing(layout: Layout) {
+    let mut world = world(layout).start().await;
+    let ana = world.user().await;
+    let conversation = ana.conversation().await;
+    let sender = sending(&ana, &conversation, SLOW, "k1");
+    provider_was_called(&world, 1).await;
+    world.signal(Role::Chat, Signal::STOP);
+    let frozen = world.replace(Role::Chat).await;
+    ended(&world, 1).await;
+    let kept = ana.send_with_key(&conversation, SLOW, "k1").await.ok();
+    assert_eq!(Ledger::of(&world).await, Ledger::all_answered(1, 1));
+
+    frozen.signal(Signal::CONT);
+    let gives_way = async || frozen.logged().contains("the partition has a later owner").then_some(());
+    eventually("the worker that was frozen gives way", SOON, gives_way).await;
+    assert_eq!(Ledger::of(&world).await, Ledger::all_answered(1, 1));
+    if let Ok(Ok(answer)) = sender.await {
+        assert_eq!(answer.ok(), kept);
+    }
+    assert_eq!(ana.send_with_key(&conversation, SLOW, "k1").await.ok(), kept);
+    ana.send(&conversation, "And now?").await.ok();
+    assert_eq!(Ledger::of(&world).await, Ledger::all_answered(2, 1));
 }
