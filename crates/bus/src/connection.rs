@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use host::{Drain, telemetry::Metric};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::watch;
 
 /// How to reach NATS.
 #[derive(Debug, Clone, confique::Config)]
@@ -113,6 +114,8 @@ pub enum ConnectError {
 pub struct Bus {
     pub(crate) client: Client,
     pub(crate) drain: Drain,
+    /// Counts the times the connection was made.
+    pub(crate) reconnects: watch::Receiver<u64>,
     role: Role,
     inbox: Arc<str>,
 }
@@ -126,6 +129,7 @@ impl Bus {
     pub async fn connect(config: &Config, role: Role, drain: &Drain) -> Result<Self, ConnectError> {
         let inbox = format!("_INBOX.{}.{}", role.name(), uuid::Uuid::new_v4().simple());
         let addresses = addresses(&config.url)?;
+        let (made, reconnects) = watch::channel(0);
         let client = credentials(ConnectOptions::new(), config, role, addresses.first())
             .name(format!("omnichat-{}", role.name()))
             .custom_inbox_prefix(&inbox)
@@ -135,12 +139,15 @@ impl Bus {
             .retry_on_initial_connect()
             .event_callback(move |event| {
                 report(role, &event);
+                if matches!(event, Event::Connected) {
+                    made.send_modify(|times| *times += 1);
+                }
                 async {}
             })
             .connect(addresses)
             .await
             .map_err(|error| ConnectError::Refused { role: role.name(), reason: error.to_string() })?;
-        Ok(Self { client, drain: drain.clone(), role, inbox: inbox.into() })
+        Ok(Self { client, drain: drain.clone(), reconnects, role, inbox: inbox.into() })
     }
 
     /// Waits until a server answers, and makes sure that it is the right one.

@@ -2,8 +2,8 @@
 //!
 //! Taking a partition over resets its consumer, so that all unacknowledged turns come again, in order, before any newer
 //! one. Without the reset they would come only after the acknowledgement timeout, behind newer turns of the same
-//! conversation. The server pins the consumer to one client; a new pin means that somebody else may have had messages in
-//! between, so the consumer is reset again.
+//! conversation. The server pins the consumer to one client and numbers its deliveries; a gap in the numbers means that a
+//! delivery was lost, or went to somebody else, so the consumer is reset again.
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use async_nats::jetstream::{
     stream::Stream,
 };
 use futures::StreamExt;
+use tokio::sync::watch;
 
 use crate::{
     Bus, Delivery,
@@ -96,7 +97,9 @@ impl Partitions {
             .messages()
             .await
             .map_err(|error| lost(&error))?;
-        Ok(Deliveries { partitions: self.clone(), partition, messages, pin: None, skipping: false })
+        let mut reconnects = self.bus.reconnects.clone();
+        reconnects.mark_unchanged();
+        Ok(Deliveries { partitions: self.clone(), partition, messages, reconnects, last: 0, skipping: false })
     }
 
     async fn consumer(&self, name: &str) -> Result<PullConsumer, PartitionError> {
@@ -118,7 +121,10 @@ pub struct Deliveries {
     partitions: Partitions,
     partition: u16,
     messages: pull::Stream,
-    pin: Option<String>,
+    reconnects: watch::Receiver<u64>,
+    /// The consumer's number of the last delivery; 0 after a reset.
+    last: u64,
+    /// Between a reset and the first delivery after it.
     skipping: bool,
 }
 
@@ -128,18 +134,18 @@ impl Deliveries {
         let partition = self.partition;
         let lost = |reason: String| PartitionError::Lost { partition, reason };
         loop {
-            let message = match self.messages.next().await {
+            let message = tokio::select! {
+                message = self.messages.next() => message,
+                // What was sent into the old connection would come again only after the acknowledgement timeout.
+                _ = self.reconnects.changed() => return Err(lost("the connection was made anew".into())),
+            };
+            let message = match message {
                 Some(Ok(message)) => message,
                 Some(Err(error)) => return Err(lost(error.to_string())),
                 None => return Err(lost("the stream of deliveries ended".into())),
             };
             let sequence = message.info().map_err(|error| lost(error.to_string()))?.consumer_sequence;
-            let pin = message
-                .headers
-                .as_ref()
-                .and_then(|headers| headers.get("Nats-Pin-Id"))
-                .map(ToString::to_string);
-            if !self.admits(pin, sequence).await? {
+            if !self.admits(sequence).await? {
                 continue;
             }
             match Delivery::read(&self.partitions.bus.client, &message.message) {
@@ -153,26 +159,26 @@ impl Deliveries {
         }
     }
 
-    /// Whether a message is in order: after a reset only what starts again at sequence 1.
-    async fn admits(&mut self, pin: Option<String>, sequence: u64) -> Result<bool, PartitionError> {
-        if pin != self.pin {
-            let first = self.pin.is_none();
-            self.pin = pin;
-            if !(first && sequence == 1) {
-                let (name, partition) = (consumer_name(self.partition), self.partition);
-                self.partitions
-                    .stream
-                    .reset_consumer(&name, None)
-                    .await
-                    .map_err(|error| PartitionError::Lost { partition, reason: error.to_string() })?;
-                self.skipping = true;
-                return Ok(false);
-            }
-        }
+    /// Whether a delivery is the one after the last. The consumer numbers its deliveries, also those that were lost on the
+    /// way, or that another client had while the pin was elsewhere: after a gap it is reset, and begins again at 1.
+    async fn admits(&mut self, sequence: u64) -> Result<bool, PartitionError> {
         if self.skipping && sequence != 1 {
             return Ok(false);
         }
-        self.skipping = false;
-        Ok(true)
+        if sequence == self.last + 1 {
+            self.last = sequence;
+            self.skipping = false;
+            return Ok(true);
+        }
+        let (partition, last) = (self.partition, self.last);
+        tracing::info!(partition, last, sequence, "deliveries were lost on the way; having them come again");
+        self.partitions
+            .stream
+            .reset_consumer(&consumer_name(partition), None)
+            .await
+            .map_err(|error| PartitionError::Lost { partition, reason: error.to_string() })?;
+        self.last = 0;
+        self.skipping = true;
+        Ok(false)
     }
 }

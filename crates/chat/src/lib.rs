@@ -22,7 +22,10 @@ pub mod store;
 pub mod worker;
 pub mod writer;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU16, Ordering},
+};
 
 use bus::{Bus, Endpoints, PartitionError, Partitions};
 pub use config::Config;
@@ -81,6 +84,7 @@ pub async fn start(
         let check = check.clone();
         async move { check.check().await }
     });
+    let partition_count = partitions.count();
     let resources = Arc::new(Resources {
         bus: bus.clone(),
         store: Store::new(with_session(pool, None, store::SESSION)),
@@ -93,7 +97,10 @@ pub async fn start(
         config,
         drain: drain.clone(),
         worker: format!("chat-{}", uuid::Uuid::now_v7()),
+        owned: AtomicU16::new(0),
     });
+    let owner = resources.clone();
+    health.add("partitions", move || std::future::ready(owned(&owner, partition_count)));
     start_worker(&resources, &partitions).await?;
     front::start(&resources, partitions.count()).await.map_err(subscribe_error)?;
     serve(bus, &resources).await.map_err(subscribe_error)
@@ -103,10 +110,16 @@ pub async fn start(
 async fn start_worker(resources: &Arc<Resources>, partitions: &Partitions) -> Result<(), StartError> {
     let arguments = worker::Arguments { resources: resources.clone(), partitions: partitions.clone() };
     let (worker, ended) = Actor::spawn(Some("worker".into()), worker::Worker, arguments).await?;
-    rescue::start(resources, worker.clone());
     let drain = resources.drain.clone();
     resources.drain.spawn("chat worker", async move {
-        drain.draining().await;
+        let mut ended = ended;
+        tokio::select! {
+            _ = &mut ended => {
+                tracing::error!("the chat worker has ended: leaving, to be started again");
+                return drain.begin();
+            }
+            () = drain.draining() => {}
+        }
         let _ = worker.cast(worker::Message::Drain);
         tokio::select! {
             _ = ended => {}
@@ -114,6 +127,14 @@ async fn start_worker(resources: &Arc<Resources>, partitions: &Partitions) -> Re
         }
     });
     Ok(())
+}
+
+/// For readiness: a process that owns nothing runs nothing.
+fn owned(resources: &Resources, count: u16) -> Result<String, String> {
+    match resources.owned.load(Ordering::Relaxed) {
+        0 => Err("no partition is owned by this process".into()),
+        owned => Ok(format!("{owned} of {count}")),
+    }
 }
 
 /// The same pool, with connections of another size and session.

@@ -3,11 +3,15 @@
 //! The partition is the only one who sends deliveries to a conversation, so a conversation that has nothing left to do asks
 //! here before it leaves: it is stopped only if nothing was sent to it meanwhile.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bus::{Deliveries, Delivery, Partitions};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use wire::ConversationId;
 
 use crate::{
@@ -18,6 +22,8 @@ use crate::{
 
 /// Before the stream is asked again after an error.
 const RETRY: Duration = Duration::from_millis(250);
+/// Before the stream is asked again for what a conversation had in hand that failed, and may fail again.
+const RECOVERY: Duration = Duration::from_secs(1);
 
 /// The actor of one partition.
 pub struct Partition;
@@ -39,6 +45,8 @@ pub enum Message {
     },
     /// From a conversation: a later owner has written.
     Fenced,
+    /// Have the stream bring again what a failed conversation had in hand.
+    Again,
     /// From above: take nothing more, let finish what runs, then stop.
     Drain,
 }
@@ -56,7 +64,8 @@ pub struct Arguments {
 /// What it knows.
 pub struct State {
     resources: Arc<Resources>,
-    intake: Arc<Intake>,
+    intake: Option<oneshot::Sender<()>>,
+    again: Arc<Notify>,
     ownership: Option<Ownership>,
     woken: Vec<ConversationId>,
     conversations: HashMap<ConversationId, Child>,
@@ -75,18 +84,20 @@ impl Actor for Partition {
     type Arguments = Arguments;
 
     async fn pre_start(&self, myself: ActorRef<Message>, of: Arguments) -> Result<State, ActorProcessingErr> {
-        let intake = Arc::new(Intake::default());
-        let (resources, task) = (of.resources.clone(), intake.clone());
+        // Dropped with the state, however this actor ends: then the intake ends too.
+        let (intake, ended) = oneshot::channel();
+        let again = Arc::new(Notify::new());
+        let (resources, task) = (of.resources.clone(), Intake { again: again.clone() });
         of.resources.drain.spawn("partition intake", async move {
-            let stopped = task.stop.notified();
             tokio::select! {
-                () = stopped => {}
+                _ = ended => {}
                 () = task.run(&resources, &of.partitions, of.number, &myself) => {}
             }
         });
         Ok(State {
             resources: of.resources,
-            intake,
+            intake: Some(intake),
+            again,
             ownership: None,
             woken: Vec::new(),
             conversations: HashMap::new(),
@@ -110,13 +121,9 @@ impl Actor for Partition {
             }
             Message::Idle { conversation, delivered } => state.let_go(conversation, delivered),
             Message::Fenced => state.let_all_go(&myself, "fenced"),
+            Message::Again => state.again.notify_one(),
             Message::Drain => state.drain(&myself),
         }
-        Ok(())
-    }
-
-    async fn post_stop(&self, _: ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
-        state.intake.stop.notify_one();
         Ok(())
     }
 
@@ -133,7 +140,7 @@ impl Actor for Partition {
                 metrics::counter!("omnichat_actor_failures_total", "actor" => "conversation").increment(1);
                 tracing::error!(%error, "a conversation failed; its turns will be delivered again");
                 state.forget(actor.get_id());
-                state.intake.again.notify_one();
+                myself.send_after(RECOVERY, || Message::Again);
             }
             _ => {}
         }
@@ -149,6 +156,7 @@ impl State {
         ownership: Ownership,
     ) -> Result<(), ActorProcessingErr> {
         self.ownership = Some(ownership);
+        self.resources.owned.fetch_add(1, Ordering::Relaxed);
         for conversation in std::mem::take(&mut self.woken) {
             self.conversation(myself, conversation).await?;
         }
@@ -203,7 +211,7 @@ impl State {
 
     fn drain(&mut self, myself: &ActorRef<Message>) {
         self.draining = true;
-        self.intake.stop.notify_one();
+        self.intake = None;
         for child in self.conversations.values() {
             let _ = child.actor.cast(conversation::Message::Drain);
         }
@@ -212,7 +220,7 @@ impl State {
 
     /// The partition has a later owner: nothing here may write any more.
     fn let_all_go(&mut self, myself: &ActorRef<Message>, reason: &str) {
-        if let Some(Ownership { partition, epoch }) = self.ownership.take() {
+        if let Some(Ownership { partition, epoch }) = self.ownership {
             tracing::warn!(partition, epoch, "the partition has a later owner");
         }
         myself.stop(Some(reason.into()));
@@ -225,11 +233,17 @@ impl State {
     }
 }
 
+impl Drop for State {
+    fn drop(&mut self) {
+        if self.ownership.is_some() {
+            self.resources.owned.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Takes the partition, and hands on what the stream delivers.
-#[derive(Default)]
 struct Intake {
-    stop: Notify,
-    again: Notify,
+    again: Arc<Notify>,
 }
 
 impl Intake {

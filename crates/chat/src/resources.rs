@@ -1,5 +1,7 @@
 //! What every actor of this process works with.
 
+use std::sync::atomic::AtomicU16;
+
 use bus::Bus;
 use host::Drain;
 use llm::Gateway;
@@ -22,4 +24,6 @@ pub struct Resources {
     pub drain: Drain,
     /// Names this process in the database.
     pub worker: String,
+    /// Partitions that this process owns now.
+    pub owned: AtomicU16,
 }

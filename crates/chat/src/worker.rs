@@ -8,6 +8,7 @@ use wire::ConversationId;
 
 use crate::{
     partition::{self, Partition},
+    rescue,
     resources::Resources,
 };
 
@@ -19,8 +20,10 @@ pub struct Worker;
 
 /// What the worker hears.
 pub enum Message {
-    /// Start this partition, again after a failure.
+    /// Start this partition.
     Start(u16),
+    /// Start this partition, which failed.
+    StartAgain(u16),
     /// A conversation has turns without an outcome.
     Wake(u16, ConversationId),
     /// Take nothing more, and stop once nothing runs.
@@ -53,6 +56,8 @@ impl Actor for Worker {
         for number in 0..of.partitions.count() {
             myself.cast(Message::Start(number))?;
         }
+        let all = (0..of.partitions.count()).map(|number| i16::try_from(number).unwrap_or(i16::MAX));
+        rescue::start(&of.resources, myself, all.collect());
         let (running, numbers) = (HashMap::new(), HashMap::new());
         Ok(State { resources: of.resources, partitions: of.partitions, running, numbers, draining: false })
     }
@@ -65,9 +70,14 @@ impl Actor for Worker {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Start(number) => state.start(&myself, number).await?,
+            Message::StartAgain(number) => {
+                state.start(&myself, number).await?;
+                rescue::start(&state.resources, myself, vec![i16::try_from(number).unwrap_or(i16::MAX)]);
+            }
             Message::Wake(number, conversation) => {
                 if let Some(partition) = state.running.get(&number) {
-                    partition.cast(partition::Message::Wake(conversation))?;
+                    // One that is just ending is started again, and then looks by itself.
+                    let _ = partition.cast(partition::Message::Wake(conversation));
                 }
             }
             Message::Drain => {
@@ -94,7 +104,7 @@ impl Actor for Worker {
                 metrics::counter!("omnichat_actor_failures_total", "actor" => "partition").increment(1);
                 tracing::error!(%error, "a partition failed; starting it again");
                 if let Some(number) = state.forget(actor.get_id()) {
-                    myself.send_after(RESTART, move || Message::Start(number));
+                    myself.send_after(RESTART, move || Message::StartAgain(number));
                 }
             }
             _ => {}

@@ -29,6 +29,11 @@ impl Role {
         }
     }
 
+    /// Whether it signs or reads tokens, and so needs their secret.
+    pub const fn handles_tokens(self) -> bool {
+        matches!(self, Self::Ingress | Self::Auth)
+    }
+
     /// Whether it keeps things in Postgres.
     pub const fn needs_postgres(self) -> bool {
         !matches!(self, Self::Ingress)

@@ -1,7 +1,11 @@
 //! Running roles in one process, all in the same way: each with its own connection and identity on NATS, whether it is
 //! alone in the process or not.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context;
 use bus::Bus;
@@ -32,6 +36,8 @@ pub struct Ground {
     pub health: Health,
     /// Owns the tasks.
     pub drain: Drain,
+    /// Every role's connection, to be closed when nothing runs any more.
+    connections: Mutex<Vec<Bus>>,
 }
 
 impl Ground {
@@ -46,7 +52,16 @@ impl Ground {
         }
         auth::describe_metrics();
         let health = Health::new(drain.clone());
-        Ok(Self { config, telemetry, health, drain })
+        Ok(Self { config, telemetry, health, drain, connections: Mutex::default() })
+    }
+
+    /// Sends what is still buffered, the last answers among it.
+    async fn close_connections(&self) {
+        let connections =
+            std::mem::take(&mut *self.connections.lock().unwrap_or_else(PoisonError::into_inner));
+        for bus in connections {
+            bus.close().await;
+        }
     }
 }
 
@@ -57,7 +72,9 @@ pub async fn run(shared: &Shared, roles: &[Role]) -> anyhow::Result<()> {
     let roles = if roles.is_empty() { &Role::ALL } else { roles };
     let models =
         if roles.contains(&Role::Chat) { Some(models_to_serve(&config, &environment)?) } else { None };
-    config.identity.secret().map_err(|error| effective.locate(error))?;
+    if roles.iter().any(|role| role.handles_tokens()) {
+        config.identity.secret().map_err(|error| effective.locate(error))?;
+    }
     let ground = Ground::new(config, &environment)?;
     let drain = ground.drain.clone();
     tokio::select! {
@@ -68,17 +85,19 @@ pub async fn run(shared: &Shared, roles: &[Role]) -> anyhow::Result<()> {
         () = drain.draining() => {}
         signals = drain.signals() => return signals.map_err(Into::into),
     }
-    until_stopped(&drain).await
+    until_stopped(&ground).await
 }
 
 /// Waits for a signal, then for the end of what runs; a second signal ends at once.
-pub async fn until_stopped(drain: &Drain) -> anyhow::Result<()> {
+pub async fn until_stopped(ground: &Ground) -> anyhow::Result<()> {
+    let drain = &ground.drain;
     let watched = drain.clone();
     let second = async move { watched.signals().await };
     let finished = async {
         drain.draining().await;
         tracing::info!("draining: finishing what runs");
         let leftover = drain.finish(GRACE).await;
+        ground.close_connections().await;
         tracing::info!(complete = leftover.is_empty(), "drained");
     };
     tokio::select! {
@@ -139,9 +158,10 @@ pub async fn start(
     Ok(http)
 }
 
-/// Connects a role, and has its connection closed last: after a drain it still carries answers.
+/// Connects a role. Its connection is closed last: during a drain it still carries answers.
 async fn connect(ground: &Ground, role: Role) -> anyhow::Result<Bus> {
     let bus = Bus::connect(&ground.config.nats, role.on_bus(), &ground.drain).await?;
+    ground.connections.lock().unwrap_or_else(PoisonError::into_inner).push(bus.clone());
     let checked = bus.clone();
     ground.health.add(role.on_bus().name(), move || {
         let bus = checked.clone();

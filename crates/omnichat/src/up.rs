@@ -113,7 +113,7 @@ async fn run_with(
         signals = drain.signals() => return signals.map_err(Into::into),
     };
     let ended = tokio::select! {
-        ended = serve::until_stopped(&drain) => ended,
+        ended = serve::until_stopped(ground) => ended,
         error = servers.died() => Err(error.into()),
     };
     drop(simulator);

@@ -1,30 +1,37 @@
 //! From delivery to accepted turn. One at a time, so that the places of turns have no gaps.
 
-use wire::{Fault, FaultCode, MessageId, SendMessage, TurnEvent};
+use bus::Delivery;
+use ractor::ActorProcessingErr;
+use wire::{Answer, Fault, FaultCode, MessageId, SendMessage, TurnEvent};
 
 use super::{
-    Accepting, Again, Message, RELOADS_MAX, Stage, State,
-    turn::{HeldTurn, Waiter},
+    Accepting, Again, Message, Stage, State,
+    turn::{Attached, HeldTurn, Waiter},
 };
 use crate::{
     model::{Accepted, BodyHash, NewTurn},
-    store::StoredTurn,
+    store::{Sent, StoredTurn},
     writer::WriteError,
 };
-use bus::Delivery;
+
+/// A turn is offered to the database this often, before its sender is told that something is wrong.
+const OFFERS_MAX: u8 = 3;
 
 impl State {
     /// Begins with the next delivery, if none is in between.
     pub(super) async fn next_arrival(&mut self) {
         while self.accepting.is_none() && !self.draining && !matches!(self.stage, Stage::Loading) {
-            let Some(delivery) = self.arrivals.pop_front() else { return };
-            self.arrive(delivery, 0).await;
+            let Some(delivery) = self.arrivals.pop_front() else { break };
+            self.arrive(delivery).await;
+        }
+        if matches!(self.stage, Stage::Missing) && self.arrivals.is_empty() {
+            self.ask_to_leave();
         }
     }
 
-    async fn arrive(&mut self, delivery: Box<Delivery>, reloads: u8) {
+    async fn arrive(&mut self, delivery: Box<Delivery>) {
         let known = match &self.stage {
-            Stage::Ready(known) if known.user == delivery.user => known,
+            Stage::Ready(known) if known.user == delivery.user && !known.deleted => known,
             _ => return self.answer(&delivery, &Err(FaultCode::ConversationNotFound.into())).await,
         };
         let request: SendMessage = match delivery.encoding.decode(&delivery.body) {
@@ -38,7 +45,11 @@ impl State {
                 return self.answer(&delivery, &Err(FaultCode::IdempotencyKeyReused.into())).await;
             }
             metrics::counter!("omnichat_redeliveries_total").increment(1);
-            return turn.waiters.push(Waiter::from(*delivery));
+            let id = turn.id;
+            if let Attached::TooMany(delivery) = turn.attach(delivery) {
+                self.answer(&delivery, &Err(Fault::new(FaultCode::AnswerPending).of_turn(id))).await;
+            }
+            return;
         }
         let turn = NewTurn {
             id: delivery.turn,
@@ -55,24 +66,36 @@ impl State {
             settings: request.settings.unwrap_or_default(),
             created_at: wire::now(),
         };
-        let myself = self.myself.clone();
-        let done = move |result| drop(myself.cast(Message::Accepted(result)));
-        self.resources.writer.accept(turn.clone(), Box::new(done));
-        self.accepting = Some(Accepting { delivery, turn, reloads });
+        self.offer(Accepting { delivery, turn, offers: 1 });
     }
 
-    pub(super) async fn accepted(&mut self, result: Result<Accepted, WriteError>) {
+    fn offer(&mut self, accepting: Accepting) {
+        let myself = self.myself.clone();
+        let done = move |result| drop(myself.cast(Message::Accepted(result)));
+        self.resources.writer.accept(accepting.turn.clone(), Box::new(done));
+        self.accepting = Some(accepting);
+    }
+
+    pub(super) async fn accepted(
+        &mut self,
+        result: Result<Accepted, WriteError>,
+    ) -> Result<(), ActorProcessingErr> {
         match result {
-            Ok(accepted) => self.enqueue(accepted).await,
+            Ok(accepted) => return self.enqueue(accepted).await,
             Err(WriteError::Nothing) => self.find(),
-            Err(WriteError::Refused) => self.give_up(FaultCode::Internal.into()).await,
-            Err(reason @ (WriteError::Fenced | WriteError::Stopped)) => self.abandon(&reason),
+            Err(WriteError::Refused) => self.refuse(FaultCode::Internal.into()).await,
+            Err(WriteError::Overloaded) => self.refuse(FaultCode::Overloaded.into()).await,
+            Err(WriteError::Fenced) => self.abandon(),
+            Err(WriteError::Stopped) => self.myself.stop(Some("stopped".into())),
         }
+        Ok(())
     }
 
     /// From here on the turn cannot be lost.
-    async fn enqueue(&mut self, accepted: Accepted) {
-        let (Some(accepting), Stage::Ready(known)) = (self.accepting.take(), &mut self.stage) else { return };
+    async fn enqueue(&mut self, accepted: Accepted) -> Result<(), ActorProcessingErr> {
+        let (Some(accepting), Stage::Ready(known)) = (self.accepting.take(), &mut self.stage) else {
+            return Ok(());
+        };
         known.next_seq = accepting.turn.seq + 1;
         known.window.ask(accepting.turn.id, accepting.turn.content.clone());
         let mut turn = HeldTurn::new(accepting.turn, accepted, Waiter::from(*accepting.delivery));
@@ -84,74 +107,71 @@ impl State {
         let event = TurnEvent::Accepted { turn_id: turn.id, queue_position };
         self.resources.bus.tell(known.user, turn.id, turn.told, &event).await;
         self.turns.push_back(turn);
-        self.leave_if_drained();
-        // A failure to start the child is an error of this actor; the turn is safe, and found when it is loaded again.
-        if let Err(error) = self.advance().await {
-            tracing::error!(conversation = %self.id, %error, "a turn could not be started");
-            self.myself.stop(Some("broken".into()));
-        }
-        Box::pin(self.next_arrival()).await;
+        self.advance().await?;
+        self.next_arrival().await;
+        Ok(())
     }
 
     /// The write found something there already, or no conversation: look what it is.
     pub(super) fn find(&self) {
         let Some(accepting) = &self.accepting else { return };
-        let (resources, myself, user) =
-            (self.resources.clone(), self.myself.clone(), accepting.delivery.user);
-        let (turn, key) = (accepting.turn.id, accepting.turn.idempotency_key.clone());
+        let (resources, myself, turn) = (self.resources.clone(), self.myself.clone(), accepting.turn.clone());
         self.resources.drain.spawn("find turn", async move {
-            let found = resources.store.find_sent(user, turn, key.as_deref()).await;
-            let _ = myself.cast(Message::Found(found.map(|found| found.map(Box::new))));
+            let found = resources.store.look_up(&turn).await;
+            let _ = myself.cast(Message::Found(found));
         });
     }
 
-    pub(super) async fn found(&mut self, found: sqlx::Result<Option<Box<StoredTurn>>>) {
-        let Some(accepting) = self.accepting.take() else { return };
-        let stored = match found {
+    pub(super) async fn found(&mut self, found: sqlx::Result<Sent>) -> Result<(), ActorProcessingErr> {
+        let Some(accepting) = &mut self.accepting else { return Ok(()) };
+        match found {
             Err(error) => {
                 tracing::warn!(conversation = %self.id, %error, "a turn could not be looked up; trying again");
-                self.accepting = Some(accepting);
-                return self.retry(Again::Find);
+                self.retry(Again::Find);
             }
-            Ok(stored) => stored,
-        };
-        let same = |stored: &StoredTurn| {
-            stored.conversation == self.id && stored.body_hash == accepting.turn.body_hash
-        };
-        let answer = match stored {
-            Some(stored) if !same(&stored) => Some(Err(FaultCode::IdempotencyKeyReused.into())),
-            Some(stored) => stored.outcome,
-            None => None,
-        };
-        match answer {
-            Some(answer) => {
+            Ok(Sent::Turn(stored)) => return self.found_turn(*stored).await,
+            Ok(Sent::ElsewhereAndGone) => self.refuse(FaultCode::IdempotencyKeyReused.into()).await,
+            Ok(Sent::NoConversation) => self.refuse(FaultCode::ConversationNotFound.into()).await,
+            Ok(Sent::Nothing { next_seq }) if accepting.offers < OFFERS_MAX => {
+                accepting.turn.seq = next_seq;
+                accepting.offers += 1;
+                if let Some(accepting) = self.accepting.take() {
+                    self.offer(accepting);
+                }
+            }
+            Ok(Sent::Nothing { .. }) => {
+                tracing::error!(turn = %accepting.turn.id, conversation = %self.id, "a turn is neither accepted nor found");
+                self.refuse(FaultCode::Internal.into()).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn found_turn(&mut self, stored: StoredTurn) -> Result<(), ActorProcessingErr> {
+        let Some(accepting) = &self.accepting else { return Ok(()) };
+        let same = stored.conversation == self.id && stored.body_hash == accepting.turn.body_hash;
+        match stored.outcome {
+            _ if !same => self.refuse(FaultCode::IdempotencyKeyReused.into()).await,
+            Some(outcome) => {
                 metrics::counter!("omnichat_replies_resent_total").increment(1);
-                self.answer(&accepting.delivery, &answer).await;
-                self.next_arrival().await;
+                self.conclude_arrival(outcome).await;
             }
-            // Open and not in hand, or not there at all: the conversation has changed under us, or is gone.
-            None => self.reload(accepting),
+            // It was this very offer that was written: its answer was lost.
+            None if stored.id == accepting.turn.id && stored.view.seq == accepting.turn.seq => {
+                return self.enqueue(stored.accepted).await;
+            }
+            None => self.refuse(Fault::new(FaultCode::AnswerPending).of_turn(stored.id)).await,
         }
+        Ok(())
     }
 
-    fn reload(&mut self, accepting: Accepting) {
-        self.accepting = Some(accepting);
-        self.stage = Stage::Loading;
-        self.load();
+    async fn refuse(&mut self, fault: Fault) {
+        self.conclude_arrival(Err(fault)).await;
     }
 
-    /// After the conversation was loaded anew.
-    pub(super) async fn accept_again(&mut self, accepting: Accepting) {
-        if accepting.reloads < RELOADS_MAX {
-            return self.arrive(accepting.delivery, accepting.reloads + 1).await;
-        }
-        tracing::error!(turn = %accepting.turn.id, conversation = %self.id, "a turn can neither be accepted nor found");
-        self.answer(&accepting.delivery, &Err(FaultCode::Internal.into())).await;
-    }
-
-    async fn give_up(&mut self, fault: Fault) {
+    async fn conclude_arrival(&mut self, result: Result<Answer, Fault>) {
         if let Some(accepting) = self.accepting.take() {
-            self.answer(&accepting.delivery, &Err(fault)).await;
+            self.answer(&accepting.delivery, &result).await;
         }
         self.next_arrival().await;
     }

@@ -28,18 +28,18 @@ use crate::{
     model::{Accepted, NewTurn, Outcome, Ownership},
     partition,
     resources::Resources,
-    store::{History, StoredTurn},
+    store::{Attempt, History, Sent, StoredTurn},
     writer::WriteError,
 };
-use turn::TurnQueue;
+use turn::{HeldTurn, TurnQueue};
 use window::Window;
 
 /// Says "in progress" for every turn in hand, three times within the consumers' `ack_wait`, and looks whether to leave.
 const TICK: Duration = Duration::from_secs(20);
 /// Before something is tried again that failed for want of the database.
 const RETRY: Duration = Duration::from_secs(1);
-/// A conversation is loaded anew this often for one delivery before the delivery is given up.
-const RELOADS_MAX: u8 = 3;
+/// Besides the window, this many turns are loaded: more than can be open, since the queue of a conversation is bounded.
+const OPEN_TURNS_MAX: i32 = 64;
 
 /// The actor of one conversation.
 pub struct Conversation;
@@ -54,10 +54,10 @@ pub enum Message {
     Loaded(sqlx::Result<Option<History>>),
     /// The write of a new turn ended.
     Accepted(Result<Accepted, WriteError>),
-    /// The turn that a delivery was about, if there is one.
-    Found(sqlx::Result<Option<Box<StoredTurn>>>),
+    /// What a delivery turned out to be about.
+    Found(sqlx::Result<Sent>),
     /// A repeated call was recorded, or may not be made.
-    AttemptRecorded(sqlx::Result<bool>),
+    AttemptRecorded(sqlx::Result<Attempt>),
     /// A call ended.
     Generated(Box<Generated>),
     /// The write of an outcome ended.
@@ -82,6 +82,8 @@ pub enum Again {
     Advance,
     /// Reading the prompt, and calling the model.
     Generate,
+    /// Writing the outcome.
+    Finish,
     /// Reading the outcome that somebody else stored.
     Settle,
 }
@@ -127,6 +129,7 @@ enum Stage {
 
 struct Known {
     user: UserId,
+    deleted: bool,
     prompt: Option<PromptId>,
     next_seq: i64,
     window: Window,
@@ -136,7 +139,7 @@ struct Known {
 struct Accepting {
     delivery: Box<Delivery>,
     turn: NewTurn,
-    reloads: u8,
+    offers: u8,
 }
 
 impl Actor for Conversation {
@@ -182,19 +185,17 @@ impl Actor for Conversation {
                 state.next_arrival().await;
             }
             Message::Loaded(history) => state.loaded(history).await?,
-            Message::Accepted(result) => state.accepted(result).await,
-            Message::Found(found) => state.found(found).await,
+            Message::Accepted(result) => state.accepted(result).await?,
+            Message::Found(found) => state.found(found).await?,
             Message::AttemptRecorded(result) => state.attempt_recorded(result).await?,
             Message::Generated(generated) => state.generated(*generated),
             Message::Recorded(result) => state.recorded(result).await?,
             Message::Settled(stored) => state.settled(stored).await?,
             Message::Retry(again) => state.again(again).await?,
-            Message::Drain => {
-                state.draining = true;
-                state.leave_if_drained();
-            }
+            Message::Drain => state.draining = true,
             Message::Tick => state.tick().await,
         }
+        state.leave_if_drained();
         Ok(())
     }
 
@@ -224,9 +225,9 @@ impl Actor for Conversation {
 impl State {
     fn load(&self) {
         let (resources, id, myself) = (self.resources.clone(), self.id, self.myself.clone());
-        let turns_max = i32::try_from(resources.config.history_messages_max / 2).unwrap_or(i32::MAX);
+        let window = i32::try_from(resources.config.history_messages_max / 2).unwrap_or_default();
         self.resources.drain.spawn("load conversation", async move {
-            let history = resources.store.load_history(id, turns_max).await;
+            let history = resources.store.load_history(id, window + OPEN_TURNS_MAX).await;
             // An actor that has stopped meanwhile needs no answer, here and below.
             let _ = myself.cast(Message::Loaded(history));
         });
@@ -242,9 +243,6 @@ impl State {
             Ok(None) => self.stage = Stage::Missing,
             Ok(Some(history)) => self.know(history),
         }
-        if let Some(accepting) = self.accepting.take() {
-            self.accept_again(accepting).await;
-        }
         self.advance().await?;
         self.next_arrival().await;
         Ok(())
@@ -254,15 +252,13 @@ impl State {
     fn know(&mut self, history: History) {
         let config = &self.resources.config;
         let window = Window::new(config.history_messages_max, config.history_bytes_max, &history.turns);
-        for past in history.turns {
-            let known = self.turns.iter().any(|turn| turn.id == past.id);
-            if let Some((turn, _)) = turn::HeldTurn::found(past).filter(|_| !known) {
-                tracing::info!(turn = %turn.id, conversation = %self.id, "found an open turn; going on with it");
-                self.turns.push_back(turn);
-            }
+        for turn in history.turns.into_iter().filter_map(HeldTurn::found) {
+            tracing::info!(turn = %turn.id, conversation = %self.id, "found an open turn; going on with it");
+            self.turns.push_back(turn);
         }
         self.stage = Stage::Ready(Known {
             user: history.user,
+            deleted: history.deleted,
             prompt: history.prompt,
             next_seq: history.next_seq,
             window,
@@ -280,6 +276,7 @@ impl State {
             Again::Attempt => self.record_attempt(),
             Again::Advance => self.advance().await?,
             Again::Generate => self.generate().await?,
+            Again::Finish => self.write_outcome(),
             Again::Settle => self.settle(),
         }
         Ok(())
@@ -293,14 +290,19 @@ impl State {
         for waiter in self.turns.iter().flat_map(|turn| &turn.waiters) {
             waiter.ack.in_progress().await;
         }
-        let busy = !self.turns.is_empty() || !self.arrivals.is_empty() || self.accepting.is_some();
+        let loading = matches!(self.stage, Stage::Loading);
+        let busy = loading || !self.turns.is_empty() || !self.arrivals.is_empty() || self.accepting.is_some();
         let idle = Duration::from_secs(self.resources.config.idle_s.into());
         if !busy && self.idle_since.elapsed() >= idle {
-            // The partition stops us, unless it has sent something meanwhile.
-            let _ = self
-                .partition
-                .cast(partition::Message::Idle { conversation: self.id, delivered: self.delivered });
+            self.ask_to_leave();
         }
+    }
+
+    /// The partition stops us, unless it has sent something meanwhile.
+    fn ask_to_leave(&self) {
+        let _ = self
+            .partition
+            .cast(partition::Message::Idle { conversation: self.id, delivered: self.delivered });
     }
 
     fn leave_if_drained(&self) {
@@ -310,8 +312,8 @@ impl State {
     }
 
     /// The partition belongs to somebody else now: nothing more may be written, and nothing acknowledged.
-    fn abandon(&self, reason: &WriteError) {
-        tracing::warn!(conversation = %self.id, %reason, "leaving the conversation to its new owner");
+    fn abandon(&self) {
+        tracing::warn!(conversation = %self.id, "leaving the conversation to the partition's later owner");
         let _ = self.partition.cast(partition::Message::Fenced);
         self.myself.stop(Some("fenced".into()));
     }

@@ -1,5 +1,6 @@
 //! From accepted turn to outcome. The first turn of the queue runs; the next one starts when its outcome is stored.
 
+use identity::Principal;
 use ractor::{Actor, ActorProcessingErr};
 use wire::{Answer, Fault, FaultCode, Problem, TurnEvent, limits};
 
@@ -8,18 +9,23 @@ use crate::{
     error::fault_of_call,
     generation::{self, CallFailure, Generated, Generation, Job, System},
     model::{Ending, Outcome, PromptVersion},
-    store::StoredTurn,
+    store::{Attempt, StoredTurn},
     writer::WriteError,
 };
 
 impl State {
     /// Starts the first turn of the queue, if none is running.
     pub(super) async fn advance(&mut self) -> Result<(), ActorProcessingErr> {
+        let Stage::Ready(known) = &self.stage else { return Ok(()) };
         if self.running || self.draining {
             return Ok(());
         }
         let Some(turn) = self.turns.front_mut() else { return Ok(()) };
         self.running = true;
+        if known.deleted {
+            self.finish(Ending::Failed(FaultCode::ConversationNotFound.into()));
+            return Ok(());
+        }
         turn.attempts += 1;
         match turn.attempts {
             1 => self.generate().await?,
@@ -42,11 +48,15 @@ impl State {
 
     pub(super) async fn attempt_recorded(
         &mut self,
-        recorded: sqlx::Result<bool>,
+        recorded: sqlx::Result<Attempt>,
     ) -> Result<(), ActorProcessingErr> {
         match recorded {
-            Ok(true) => self.generate().await?,
-            Ok(false) => self.abandon(&WriteError::Fenced),
+            Ok(Attempt::Recorded) => self.generate().await?,
+            Ok(Attempt::Known) => {
+                self.running = false;
+                self.advance().await?;
+            }
+            Ok(Attempt::Fenced) => self.abandon(),
             Err(error) => {
                 tracing::warn!(conversation = %self.id, %error, "an attempt could not be recorded; trying again");
                 self.retry(Again::Attempt);
@@ -57,7 +67,11 @@ impl State {
 
     /// Has the model called for the first turn of the queue.
     pub(super) async fn generate(&mut self) -> Result<(), ActorProcessingErr> {
-        let (Some(turn), Stage::Ready(known)) = (self.turns.front(), &self.stage) else { return Ok(()) };
+        let (Some(turn), Stage::Ready(known)) = (self.turns.front(), &self.stage) else {
+            return Err("there is no turn to run".into());
+        };
+        let messages =
+            known.window.messages_for(turn.id).ok_or("the turn is not part of its conversation")?;
         let job = Job {
             turn: turn.id,
             user: known.user,
@@ -65,7 +79,7 @@ impl State {
             model: turn.model.clone(),
             settings: turn.settings.clone(),
             system: self.system(known.prompt.zip(turn.prompt_version)),
-            messages: known.window.messages_for(turn.id),
+            messages,
             traceparent: turn.waiters.first().and_then(|waiter| waiter.context.traceparent.clone()),
             told: turn.told,
         };
@@ -133,7 +147,12 @@ impl State {
             ending,
             finished_at: wire::now(),
         };
-        self.outcome = Some(outcome.clone());
+        self.outcome = Some(outcome);
+        self.write_outcome();
+    }
+
+    pub(super) fn write_outcome(&self) {
+        let Some(outcome) = self.outcome.clone() else { return };
         let myself = self.myself.clone();
         let done = move |result| drop(myself.cast(Message::Recorded(result)));
         self.resources.writer.finish(outcome, Box::new(done));
@@ -155,8 +174,18 @@ impl State {
                 self.finish(Ending::Failed(FaultCode::Internal.into()));
                 Ok(())
             }
-            Err(reason) => {
-                self.abandon(&reason);
+            Err(WriteError::Refused) => Err("Postgres refuses to store that the turn failed".into()),
+            Err(WriteError::Overloaded) => {
+                self.outcome = Some(outcome);
+                self.retry(Again::Finish);
+                Ok(())
+            }
+            Err(WriteError::Fenced) => {
+                self.abandon();
+                Ok(())
+            }
+            Err(WriteError::Stopped) => {
+                self.myself.stop(Some("stopped".into()));
                 Ok(())
             }
         }
@@ -165,10 +194,10 @@ impl State {
     /// Reads the outcome that somebody else has stored.
     pub(super) fn settle(&self) {
         let (Some(turn), Stage::Ready(known)) = (self.turns.front(), &self.stage) else { return };
-        let (resources, myself, user, turn) =
-            (self.resources.clone(), self.myself.clone(), known.user, turn.id);
+        let (resources, myself, id) = (self.resources.clone(), self.myself.clone(), turn.id);
+        let owner = Principal::authorised_by_broker(known.user);
         self.resources.drain.spawn("find outcome", async move {
-            let stored = resources.store.find_sent(user, turn, None).await;
+            let stored = resources.store.find_turn(owner, id).await;
             let _ = myself.cast(Message::Settled(stored.map(|stored| stored.map(Box::new))));
         });
     }
@@ -210,16 +239,13 @@ impl State {
             waiter.ack.done().await;
         }
         if let Stage::Ready(known) = &mut self.stage {
-            if let Ok(answer) = &result {
-                known.window.answer(turn.id, answer.response.as_str().into());
-            }
+            known.window.end(turn.id, result.as_ref().ok().map(|answer| answer.response.as_str().into()));
             let event = match result {
                 Ok(answer) => TurnEvent::Completed(Box::new(answer)),
                 Err(fault) => TurnEvent::Failed(Box::new(Problem::of(&fault, None))),
             };
             bus.tell(known.user, turn.id, turn.told + 1, &event).await;
         }
-        self.leave_if_drained();
         self.advance().await
     }
 }

@@ -1,6 +1,6 @@
 //! A turn in hand: accepted, and without a stored outcome.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{collections::VecDeque, time::Instant};
 
 use bus::{AckHandle, Context, Delivery, ReplyTo};
 use wire::{MessageId, Settings, TurnId};
@@ -24,6 +24,17 @@ impl From<Delivery> for Waiter {
     fn from(delivery: Delivery) -> Self {
         Self { reply_to: delivery.reply_to, context: delivery.context, ack: delivery.ack }
     }
+}
+
+/// So many may wait for one turn; more are told to look later.
+const WAITERS_MAX: usize = 64;
+
+/// Whether somebody may wait.
+pub enum Attached {
+    /// Now, or already.
+    Yes,
+    /// No: so many do.
+    TooMany(Box<Delivery>),
 }
 
 /// A turn in hand.
@@ -74,9 +85,9 @@ impl HeldTurn {
     }
 
     /// A turn that an earlier owner accepted, if it is still open. Nobody waits for it yet.
-    pub fn found(past: PastTurn) -> Option<(Self, Arc<str>)> {
+    pub fn found(past: PastTurn) -> Option<Self> {
         let open = past.open?;
-        let turn = Self {
+        Some(Self {
             id: past.id,
             seq: open.seq,
             user_message: open.user_message,
@@ -89,8 +100,21 @@ impl HeldTurn {
             waiters: Vec::new(),
             told: 0,
             since: Instant::now(),
-        };
-        Some((turn, past.question))
+        })
+    }
+
+    /// Has the sender of a delivery wait. One who waits already is not told twice: only the queue's message is another.
+    pub fn attach(&mut self, delivery: Box<Delivery>) -> Attached {
+        let inbox = delivery.reply_to.subject();
+        if let Some(waiter) = self.waiters.iter_mut().find(|waiter| waiter.reply_to.subject() == inbox) {
+            waiter.ack = delivery.ack;
+            return Attached::Yes;
+        }
+        if self.waiters.len() >= WAITERS_MAX {
+            return Attached::TooMany(delivery);
+        }
+        self.waiters.push(Waiter::from(*delivery));
+        Attached::Yes
     }
 
     /// Whether a delivery with this id and key is about this turn.

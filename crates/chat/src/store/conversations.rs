@@ -239,7 +239,7 @@ impl Store {
         Ok(rows.into_iter().map(Into::into).collect())
     }
 
-    /// The messages of all branches, in the order they were written.
+    /// The newest messages of all branches, in the order they were written.
     pub async fn all_branches(&self, caller: Principal, id: ConversationId) -> sqlx::Result<Vec<Message>> {
         let rows = sqlx::query_as!(
             MessageRow,
@@ -250,14 +250,14 @@ impl Store {
                cross join lateral (select * from messages where id = t.user_message_id and turn_id = t.id
                                    union all select * from messages where id = t.id) m
                where c.id = $1 and c.user_id = $2 and c.deleted_at is null
-               order by t.seq, m.role desc limit $3"#,
+               order by t.seq desc, m.role limit $3"#,
             id.uuid(),
             caller.user().uuid(),
             i64::from(limits::PAGE_ENTRIES_MAX),
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(Into::into).collect())
+        Ok(rows.into_iter().rev().map(Into::into).collect())
     }
 }
 

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use sqlx::types::Json;
+use serde_json::Value;
 use wire::{ConversationId, MessageId, PromptId, Settings, TurnId, UserId};
 
 use super::Store;
 use crate::model::{BodyHash, PromptVersion};
 
-/// A conversation that exists.
+/// A conversation that exists, or of which there are turns.
 #[derive(Debug)]
 pub struct History {
     /// Its owner.
     pub user: UserId,
+    /// Nothing of it may be read or added any more; what is open needs an outcome all the same.
+    pub deleted: bool,
     /// Its prompt.
     pub prompt: Option<PromptId>,
     /// The place of the next turn.
@@ -57,23 +59,25 @@ pub struct OpenTurn {
 
 impl Store {
     /// Loads a conversation with the newest `turns_max` turns of its active path. The cost does not grow with the length
-    /// of the conversation. None if it does not exist.
+    /// of the conversation. None if there never was one.
     pub async fn load_history(&self, id: ConversationId, turns_max: i32) -> sqlx::Result<Option<History>> {
-        let conversation = sqlx::query!(
-            r#"select c.user_id, c.prompt_id,
-                      coalesce((select t.seq + 1 from turns t where t.conversation_id = c.id order by t.seq desc limit 1), 0)
-                          as "next_seq!"
-               from conversations c where c.id = $1 and c.deleted_at is null"#,
+        let found = sqlx::query!(
+            r#"select c.user_id as "owner?", c.prompt_id, c.deleted_at, t.user_id as "sender?", t.seq as "seq?"
+               from (select 1) one
+               left join conversations c on c.id = $1
+               left join lateral (select user_id, seq from turns where conversation_id = $1 order by seq desc limit 1) t
+                   on true"#,
             id.uuid(),
         )
-        .fetch_optional(&self.pool)
+        .fetch_one(&self.pool)
         .await?;
-        let Some(conversation) = conversation else { return Ok(None) };
-        let turns = if conversation.next_seq > 0 { self.load_path(id, turns_max).await? } else { Vec::new() };
+        let Some(user) = found.owner.or(found.sender) else { return Ok(None) };
+        let turns = if found.seq.is_some() { self.load_path(id, turns_max).await? } else { Vec::new() };
         Ok(Some(History {
-            user: conversation.user_id.into(),
-            prompt: conversation.prompt_id.map(Into::into),
-            next_seq: conversation.next_seq,
+            user: user.into(),
+            deleted: found.owner.is_none() || found.deleted_at.is_some(),
+            prompt: found.prompt_id.map(Into::into),
+            next_seq: found.seq.map_or(0, |seq| seq + 1),
             turns,
         }))
     }
@@ -90,7 +94,7 @@ impl Store {
                    where p.depth < $2
                )
                select t.id as "id!", t.seq as "seq!", t.user_message_id as "user_message_id!", t.idempotency_key,
-                      t.body_hash as "body_hash!", t.model as "model!", t.settings as "settings: Json<Settings>",
+                      t.body_hash as "body_hash!", t.model as "model!", t.settings,
                       t.prompt_version,
                       (select m.content from messages m where m.id = p.user_message_id) as "question!",
                       (select m.content from messages m where m.id = p.turn_id) as answer,
@@ -113,7 +117,7 @@ impl Store {
                 idempotency_key: row.idempotency_key,
                 body_hash: BodyHash(row.body_hash.try_into().unwrap_or_default()),
                 model: row.model,
-                settings: row.settings.map(|settings| settings.0).unwrap_or_default(),
+                settings: settings_from(row.settings),
                 prompt_version: row.prompt_version,
                 attempts: row.attempts,
             }),
@@ -132,4 +136,9 @@ impl Store {
         .await?;
         Ok(content.map(Into::into))
     }
+}
+
+/// Settings as stored; one that this version does not know is left to the provider.
+pub(crate) fn settings_from(stored: Option<Value>) -> Settings {
+    stored.and_then(|stored| serde_json::from_value(stored).ok()).unwrap_or_default()
 }

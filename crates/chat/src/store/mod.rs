@@ -6,9 +6,11 @@ mod history;
 mod partitions;
 mod turns;
 
+pub(crate) use history::settings_from;
 pub use history::{History, OpenTurn, PastTurn};
+pub use partitions::Attempt;
 use sqlx::PgPool;
-pub use turns::StoredTurn;
+pub use turns::{Sent, StoredTurn};
 
 /// The chat service's access to Postgres.
 #[derive(Clone)]

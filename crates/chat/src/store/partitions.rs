@@ -21,41 +21,67 @@ impl Store {
         Ok(Ownership { partition, epoch })
     }
 
-    /// Records a repeated call to the provider before it is made. False when the partition is no longer ours, or another
-    /// process recorded this attempt.
+    /// Records a repeated call to the provider before it is made.
     pub async fn record_attempt(
         &self,
         ownership: Ownership,
         turn: TurnId,
         number: i16,
         worker: &str,
-    ) -> sqlx::Result<bool> {
+    ) -> sqlx::Result<Attempt> {
         let done = sqlx::query!(
-            "with held as (select 1 from partition_owner where partition = $1 and epoch = $2 for share)
-             insert into attempts (turn_id, number, worker, started_at) select $3, $4, $5, now() from held
-             on conflict do nothing",
+            r#"with held as (select 1 from partition_owner where partition = $1 and epoch = $2 for share),
+                    added as (
+                        insert into attempts (turn_id, number, worker, started_at) select $3, $4, $5, now() from held
+                        on conflict do nothing returning 1)
+               select exists (select from held) as "held!", exists (select from added) as "added!""#,
             ownership.partition,
             ownership.epoch,
             turn.uuid(),
             number,
             worker,
         )
-        .execute(&self.pool)
+        .fetch_one(&self.pool)
         .await?;
-        Ok(done.rows_affected() == 1)
+        Ok(match (done.held, done.added) {
+            (false, _) => Attempt::Fenced,
+            (true, false) => Attempt::Known,
+            (true, true) => Attempt::Recorded,
+        })
     }
 
-    /// The conversations with turns that were accepted within `hours` and have no outcome, by partition.
-    pub async fn open_conversations(&self, hours: u32) -> sqlx::Result<Vec<(i16, ConversationId)>> {
+    /// The conversations of these partitions with turns that were accepted between two ages, in minutes, and have no
+    /// outcome.
+    pub async fn open_conversations(
+        &self,
+        partitions: &[i16],
+        younger: i32,
+        older: i32,
+    ) -> sqlx::Result<Vec<(i16, ConversationId)>> {
         let rows = sqlx::query!(
             r#"select distinct t.partition, t.conversation_id
                from turns t
-               where t.created_at > now() - make_interval(hours => $1)
-                 and not exists (select from outcomes o where o.turn_id = t.id)"#,
-            i32::try_from(hours).unwrap_or(i32::MAX),
+               where t.created_at > now() - make_interval(mins => $3)
+                 and t.created_at <= now() - make_interval(mins => $2)
+                 and t.partition = any ($1)
+                 and (select o.turn_id from outcomes o where o.turn_id = t.id) is null"#,
+            partitions,
+            younger,
+            older,
         )
         .fetch_all(&self.pool)
         .await?;
         Ok(rows.into_iter().map(|row| (row.partition, row.conversation_id.into())).collect())
     }
+}
+
+/// Whether a repeated call may be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// It is recorded: go ahead.
+    Recorded,
+    /// This number was recorded before, and may have been called: take the next one.
+    Known,
+    /// The partition has a later owner.
+    Fenced,
 }

@@ -1,6 +1,7 @@
 //! A turn as it stands, with its outcome when it has one.
 
 use identity::Principal;
+use serde_json::Value;
 use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -10,7 +11,7 @@ use wire::{
 };
 
 use super::Store;
-use crate::model::{AnswerParts, BodyHash, answer};
+use crate::model::{Accepted, AnswerParts, BodyHash, NewTurn, answer};
 
 /// A turn from the database.
 #[derive(Debug)]
@@ -23,8 +24,26 @@ pub struct StoredTurn {
     pub body_hash: BodyHash,
     /// Its outcome as a reply; absent while it is open.
     pub outcome: Option<Result<Answer, Fault>>,
+    /// What Postgres made of it when it accepted it.
+    pub accepted: Accepted,
     /// As its owner sees it.
     pub view: Turn,
+}
+
+/// What a send turned out to be.
+#[derive(Debug)]
+pub enum Sent {
+    /// This turn.
+    Turn(Box<StoredTurn>),
+    /// A turn of a conversation that is deleted.
+    ElsewhereAndGone,
+    /// Not there, and neither is its conversation.
+    NoConversation,
+    /// Not there; the conversation's next turn has this place.
+    Nothing {
+        /// Counts the conversation's turns from 0.
+        next_seq: i64,
+    },
 }
 
 struct Row {
@@ -35,6 +54,8 @@ struct Row {
     body_hash: Vec<u8>,
     user_message_id: Uuid,
     model: String,
+    settings: Option<Value>,
+    prompt_version: Option<i32>,
     created_at: OffsetDateTime,
     question: String,
     question_parent: Option<Uuid>,
@@ -69,16 +90,28 @@ impl Store {
         self.find(user, None, Some(key)).await
     }
 
-    /// The turn that a delivery may be about: by its key if it has one, else by its id.
-    pub async fn find_sent(
-        &self,
-        user: UserId,
-        id: TurnId,
-        key: Option<&str>,
-    ) -> sqlx::Result<Option<StoredTurn>> {
-        match key {
-            Some(key) => self.find(user, None, Some(key)).await,
-            None => self.find(user, Some(id), None).await,
+    /// What is known of a send that could not be accepted as a new turn.
+    pub async fn look_up(&self, sent: &NewTurn) -> sqlx::Result<Sent> {
+        let found = sqlx::query!(
+            r#"select (select t.id from turns t where t.user_id = $2 and t.idempotency_key = $4) as by_key,
+                      (select t.id from turns t where t.id = $3) as by_id,
+                      (select c.id from conversations c
+                       where c.id = $1 and c.user_id = $2 and c.deleted_at is null) as conversation,
+                      (select t.seq from turns t where t.conversation_id = $1 order by t.seq desc limit 1) as seq"#,
+            sent.conversation.uuid(),
+            sent.user.uuid(),
+            sent.id.uuid(),
+            sent.idempotency_key,
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        match (found.by_key.or(found.by_id), found.conversation) {
+            (Some(id), _) => {
+                let turn = self.find(sent.user, Some(id.into()), None).await?;
+                Ok(turn.map_or(Sent::ElsewhereAndGone, |turn| Sent::Turn(Box::new(turn))))
+            }
+            (None, None) => Ok(Sent::NoConversation),
+            (None, Some(_)) => Ok(Sent::Nothing { next_seq: found.seq.map_or(0, |seq| seq + 1) }),
         }
     }
 
@@ -97,6 +130,7 @@ impl Store {
                )
                select t.id as "id!", t.conversation_id as "conversation_id!", t.seq as "seq!", t.idempotency_key,
                       t.body_hash as "body_hash!", t.user_message_id as "user_message_id!", t.model as "model!",
+                      t.settings, t.prompt_version,
                       t.created_at as "created_at!",
                       q.content as "question!", q.parent_id as question_parent, q.created_at as "question_at!",
                       q.turn_id as "question_turn!", q.seq as "question_seq!",
@@ -159,6 +193,11 @@ impl From<Row> for StoredTurn {
         };
         let messages =
             std::iter::once(question).chain(answer.as_ref().map(|answer| answer.message.clone())).collect();
+        let accepted = Accepted {
+            model: row.model.clone(),
+            settings: super::settings_from(row.settings),
+            prompt_version: row.prompt_version,
+        };
         let view = Turn {
             id,
             conversation_id: conversation,
@@ -179,7 +218,7 @@ impl From<Row> for StoredTurn {
             (None, None) => None,
         };
         let body_hash = BodyHash(row.body_hash.try_into().unwrap_or_default());
-        Self { id, conversation, body_hash, outcome, view }
+        Self { id, conversation, body_hash, outcome, accepted, view }
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use host::{Drain, telemetry::Metric};
 use sqlx::PgPool;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::model::{Accepted, NewTurn, Outcome};
 use batch::Batch;
@@ -44,6 +44,9 @@ pub enum WriteError {
     /// Postgres refuses this entry for what is in it.
     #[error("the database refused the entry")]
     Refused,
+    /// More waits to be written than may: nothing was tried.
+    #[error("too much waits to be written")]
+    Overloaded,
     /// The process is stopping.
     #[error("the writer has stopped")]
     Stopped,
@@ -85,8 +88,10 @@ impl Writer {
     }
 
     fn submit(&self, entry: Entry) {
-        if let Err(error) = self.entries.try_send(entry) {
-            error.into_inner().fail(WriteError::Stopped);
+        match self.entries.try_send(entry) {
+            Ok(()) => {}
+            Err(TrySendError::Full(entry)) => entry.fail(WriteError::Overloaded),
+            Err(TrySendError::Closed(entry)) => entry.fail(WriteError::Stopped),
         }
     }
 }
@@ -143,7 +148,12 @@ async fn write_until_answered(
                 metrics::histogram!("omnichat_writer_commit_seconds").record(started.elapsed().as_secs_f64());
                 return Ok(written);
             }
-            Err(error) if is_refusal(&error) => {
+            // Committed, and the answer makes no sense to us: whoever asked must look.
+            Err(error @ (sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_))) => {
+                tracing::error!(%error, "the writer's answer could not be read");
+                return Err(WriteError::Nothing);
+            }
+            Err(error) if is_refusal(&error) || (is_timeout(&error) && batch.len() > 1) => {
                 tracing::error!(%error, entries = batch.len(), "Postgres refused a batch");
                 return Err(WriteError::Refused);
             }
@@ -165,7 +175,12 @@ fn is_refusal(error: &sqlx::Error) -> bool {
         sqlx::Error::Database(cause) => {
             cause.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
         }
-        sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => true,
+        sqlx::Error::Encode(_) => true,
         _ => false,
     }
+}
+
+/// The statement took too long: less at once may do.
+fn is_timeout(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(cause) if cause.code().is_some_and(|code| code == "57014"))
 }

@@ -7,12 +7,15 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
-use sqlx::{PgPool, types::Json};
+use sqlx::PgPool;
 use uuid::Uuid;
-use wire::{Settings, TurnId};
+use wire::TurnId;
 
 use super::batch::Batch;
-use crate::model::{Accepted, Completion, Ending, Outcome, Ownership};
+use crate::{
+    model::{Accepted, Completion, Ending, Outcome, Ownership},
+    store::settings_from,
+};
 
 /// What the statement did.
 #[derive(Debug, Default)]
@@ -66,6 +69,8 @@ pub(crate) async fn execute(pool: &PgPool, default_model: &str, batch: &Batch) -
         &outcomes.iter().map(|it| it.completion().map(timings)).collect::<Vec<_>>() as _,
         &outcomes.iter().map(|it| it.finished_at).collect::<Vec<_>>(),
         &outcomes.iter().map(|it| it.completion().map(|it| &*it.text)).collect::<Vec<_>>() as _,
+        &turns.iter().map(|it| it.ownership.epoch).collect::<Vec<_>>(),
+        &outcomes.iter().map(|it| it.ownership.epoch).collect::<Vec<_>>(),
     )
     .fetch_all(pool)
     .await?;
@@ -76,7 +81,7 @@ pub(crate) async fn execute(pool: &PgPool, default_model: &str, batch: &Batch) -
                 written.held.insert(Ownership { partition: i16::try_from(partition).unwrap_or(-1), epoch });
             }
             (Some(turn), Some(model), _, prompt_version) => {
-                let settings = row.settings.map(|settings| settings.0).unwrap_or_default();
+                let settings = settings_from(row.settings);
                 written.accepted.insert(turn.into(), Accepted { model, settings, prompt_version });
             }
             (Some(turn), None, ..) => {

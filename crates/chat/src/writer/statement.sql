@@ -1,18 +1,17 @@
 -- Writes a batch of new turns and of outcomes, as far as their partitions are held. Parameters: the ownerships (1, 2), the
--- turns (3 to 15), the default model (16), the outcomes (17 to 32).
+-- turns (3 to 15), the default model (16), the outcomes (17 to 32); their epochs (33, 34).
 with held as (
     select o.partition, o.epoch from partition_owner o
     where (o.partition, o.epoch) in (select * from unnest($1::smallint[], $2::bigint[]))
     for share
 ),
 offered as materialized (
-    select n.*, (select c from conversations c
-                 where c.id = n.conversation_id and c.user_id = n.user_id and c.deleted_at is null) as c
+    select n.*, (select c from conversations c where c.id = n.conversation_id) as c
     from unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::smallint[], $7::bigint[], $8::text[], $9::bytea[], $10::uuid[],
-                $11::uuid[], $12::text[], $13::text[], $14::jsonb[], $15::timestamptz[])
+                $11::uuid[], $12::text[], $13::text[], $14::jsonb[], $15::timestamptz[], $33::bigint[])
         as n (id, conversation_id, user_id, partition, seq, idempotency_key, body_hash, user_message_id,
-              parent_id, content, model, settings, created_at)
-    where n.partition = any (array(select partition from held))
+              parent_id, content, model, settings, created_at, epoch)
+    where (select true from held h where h.partition = n.partition and h.epoch = n.epoch)
 ),
 accepted as (
     insert into turns (id, conversation_id, user_id, partition, seq, idempotency_key, body_hash, kind, user_message_id,
@@ -24,7 +23,7 @@ accepted as (
                 when (c).prompt_version is not null then (c).prompt_version
                 else (select p.current_version from prompts p where p.id = (c).prompt_id) end,
            coalesce(model, (c).model, $16), (c).settings || settings, created_at
-    from offered where (c).id is not null
+    from offered where (c).user_id = user_id and (c).deleted_at is null
     on conflict do nothing
     returning id, model, settings, prompt_version
 ),
@@ -36,10 +35,10 @@ questions as (
 endings as materialized (
     select * from unnest($17::uuid[], $18::uuid[], $19::smallint[], $20::bigint[], $21::uuid[], $22::text[], $23::text[],
                          $24::text[], $25::text[], $26::integer[], $27::integer[], $28::text[], $29::text[], $30::jsonb[],
-                         $31::timestamptz[], $32::text[])
+                         $31::timestamptz[], $32::text[], $34::bigint[])
         as e (turn_id, conversation_id, partition, seq, parent_id, status, finish_reason, provider, model, prompt_tokens,
-              completion_tokens, fault_code, fault_message, timings, finished_at, content)
-    where e.partition = any (array(select partition from held))
+              completion_tokens, fault_code, fault_message, timings, finished_at, content, epoch)
+    where (select true from held h where h.partition = e.partition and h.epoch = e.epoch)
 ),
 finished as (
     insert into outcomes (turn_id, status, assistant_message_id, finish_reason, provider, model, prompt_tokens,
@@ -55,7 +54,7 @@ answers as (
     select turn_id, conversation_id, parent_id, turn_id, seq, 'assistant', content, finished_at
     from endings where content is not null and turn_id = any (array(select turn_id from finished))
 )
-select null::uuid as turn, null::text as model, null::jsonb as "settings: Json<Settings>", partition::integer as number,
+select null::uuid as turn, null::text as model, null::jsonb as settings, partition::integer as number,
        epoch from held
 union all select id, model, settings, prompt_version, null from accepted
 union all select turn_id, null, null, null, null from finished
