@@ -194,8 +194,12 @@ impl Bus {
 
     /// Sends what is still buffered, and closes the subscriptions.
     pub async fn close(&self) {
-        if let Err(error) = self.client.drain().await {
-            tracing::debug!(%error, "NATS was gone before it was closed");
+        let closed = async {
+            let _ = self.client.flush().await;
+            let _ = self.client.drain().await;
+        };
+        if tokio::time::timeout(Duration::from_secs(1), closed).await.is_err() {
+            tracing::debug!(role = self.role.name(), "NATS was gone before the connection was closed");
         }
     }
 

@@ -103,9 +103,8 @@ fn provider_in_use(
         |name: &str| KNOWN.iter().find(|known| known.name == name).map(|known| known.model.to_owned());
     if let Some(name) = &config.llm.provider {
         if !config.providers.contains_key(name) && usual(name).is_none() {
-            let problem =
-                format!("names no provider: add [providers.{name}], or take openai, openrouter or ollama");
-            return Err(ConfigError::new("llm.provider", problem));
+            return Err(ConfigError::new("llm.provider", "names no provider")
+                .advice("add [providers.<name>], or take openai, openrouter or ollama"));
         }
         return Ok(Some((name.clone(), usual(name))));
     }

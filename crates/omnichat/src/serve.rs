@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use bus::Bus;
-use host::{Drain, Environment, Health, Telemetry, postgres, telemetry};
+use host::{ConfigError, Drain, Environment, Health, Telemetry, postgres, telemetry};
 use identity::Verifier;
 use llm::Gateway;
 use tokio::time::Instant;
@@ -107,9 +107,11 @@ pub async fn until_stopped(ground: &Ground) -> anyhow::Result<()> {
 }
 
 fn models_to_serve(config: &Config, environment: &Environment) -> anyhow::Result<llm::Config> {
-    let models = models::configured(config, environment)?.context(
-        "no provider is configured: set OPENAI_API_KEY or OPENROUTER_API_KEY, or add [providers] and [models] to the configuration",
-    )?;
+    let models = models::configured(config, environment)?.ok_or_else(|| {
+        ConfigError::new("llm.provider", "is required, as no provider is configured").advice(
+            "set OPENAI_API_KEY or OPENROUTER_API_KEY, or add [providers] and [models] to the configuration",
+        )
+    })?;
     models.check(false)?;
     Ok(models)
 }
@@ -121,7 +123,7 @@ pub async fn start(
     roles: &[Role],
     models: Option<llm::Config>,
 ) -> anyhow::Result<Option<SocketAddr>> {
-    let Ground { config, health, drain, telemetry } = ground;
+    let Ground { config, health, drain, telemetry, .. } = ground;
     let mut http = None;
     if roles.contains(&Role::Ingress) {
         let bus = connect(ground, Role::Ingress).await?;
