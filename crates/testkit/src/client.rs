@@ -56,6 +56,15 @@ impl Door {
 }
 
 impl Client {
+    /// Of the API at this base URL, without a token.
+    ///
+    /// # Panics
+    /// If it is not `http://<address>:<port>`.
+    pub fn at(url: &str) -> Self {
+        let address = url.strip_prefix("http://").and_then(|address| address.parse().ok());
+        Self::new(Arc::new(Door::new(address.expect("an address"))))
+    }
+
     /// Without a token.
     pub(crate) fn new(door: Arc<Door>) -> Self {
         Self { door, token: None }

@@ -83,6 +83,11 @@ impl Process {
         self.exit().await
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits until it has ended.
     pub async fn exit(&mut self) -> Exit {
         eventually("the process ends", PATIENCE, async || self.child.try_wait().unwrap()).await.into()

@@ -24,7 +24,7 @@ pub struct User {
 
 impl User {
     /// Registers and logs in somebody new.
-    pub(crate) async fn register(client: &Client) -> Self {
+    pub async fn register(client: &Client) -> Self {
         let email = format!("{}@example.org", uuid::Uuid::new_v4().simple());
         let account = json!({ "email": email, "password": PASSWORD });
         let id = text(&client.post("/auth/register", account.clone()).await.ok()["id"]);
