@@ -94,6 +94,8 @@ impl Store {
     pub async fn look_up(&self, sent: &NewTurn) -> sqlx::Result<Sent> {
         let found = sqlx::query!(
             r#"select (select t.id from turns t where t.user_id = $2 and t.idempotency_key = $4) as by_key,
+                      (select t.conversation_id from turns t where t.user_id = $2 and t.idempotency_key = $4)
+                          as key_of,
                       (select t.id from turns t where t.id = $3) as by_id,
                       (select c.id from conversations c
                        where c.id = $1 and c.user_id = $2 and c.deleted_at is null) as conversation,
@@ -105,13 +107,14 @@ impl Store {
         )
         .fetch_one(&self.pool)
         .await?;
+        let elsewhere = found.key_of.is_some_and(|conversation| conversation != sent.conversation.uuid());
         match (found.by_key.or(found.by_id), found.conversation) {
+            (_, None) if !elsewhere => Ok(Sent::NoConversation),
             (Some(id), _) => {
                 let turn = self.find(sent.user, Some(id.into()), None).await?;
                 Ok(turn.map_or(Sent::ElsewhereAndGone, |turn| Sent::Turn(Box::new(turn))))
             }
-            (None, None) => Ok(Sent::NoConversation),
-            (None, Some(_)) => Ok(Sent::Nothing { next_seq: found.seq.map_or(0, |seq| seq + 1) }),
+            (None, _) => Ok(Sent::Nothing { next_seq: found.seq.map_or(0, |seq| seq + 1) }),
         }
     }
 
