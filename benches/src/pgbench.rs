@@ -18,7 +18,32 @@ use tokio::process::Command;
 
 use crate::{driver::MESSAGE, latencies::Latencies};
 
-const SCRIPT: &str = include_str!("pgbench.sql");
+/// How a turn's rows are written one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `begin`, two inserts, `commit`; twice.
+    Transactions,
+    /// One statement with both inserts; twice.
+    Statements,
+}
+
+/// One way to run pgbench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// What each client does, again and again.
+    pub form: Form,
+    /// How many do it at a time.
+    pub clients: u32,
+}
+
+/// What is run before and after the product.
+pub const LOADS: [Load; 4] = [
+    Load { form: Form::Transactions, clients: 32 },
+    Load { form: Form::Transactions, clients: 1 },
+    Load { form: Form::Statements, clients: 32 },
+    Load { form: Form::Statements, clients: 1 },
+];
+
 /// A database of its own, with the product's schema.
 const DATABASE: &str = "pgbench";
 
@@ -40,12 +65,35 @@ pub struct Figures {
     pub latencies: Latencies,
 }
 
+impl Form {
+    /// What a reader should call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Transactions => "transactions",
+            Self::Statements => "statements",
+        }
+    }
+
+    const fn script(self) -> &'static str {
+        match self {
+            Self::Transactions => include_str!("pgbench/transactions.sql"),
+            Self::Statements => include_str!("pgbench/statements.sql"),
+        }
+    }
+
+    fn file(self) -> String {
+        format!("{}.sql", self.name())
+    }
+}
+
 impl Pgbench {
     /// Finds the program and makes the database. None if this machine has no pgbench.
     pub async fn prepare(url: &str, postmaster: u32, dir: &Path) -> anyhow::Result<Option<Self>> {
         let Some(program) = find(postmaster) else { return Ok(None) };
         fs::create_dir_all(dir)?;
-        fs::write(dir.join("script.sql"), SCRIPT)?;
+        for form in [Form::Transactions, Form::Statements] {
+            fs::write(dir.join(form.file()), form.script())?;
+        }
         let product: PgConnectOptions = url.parse()?;
         let mut connection = PgConnection::connect_with(&product).await?;
         sqlx::raw_sql("create database pgbench").execute(&mut connection).await?;
@@ -56,13 +104,13 @@ impl Pgbench {
         Ok(Some(Self { program, options, database, dir: dir.to_owned() }))
     }
 
-    /// Writes turns for so long with so many clients, beginning with empty tables.
-    pub async fn run(&self, clients: u32, length: Duration) -> anyhow::Result<Figures> {
+    /// Writes turns for so long, beginning with empty tables.
+    pub async fn run(&self, load: Load, length: Duration) -> anyhow::Result<Figures> {
         sqlx::raw_sql("truncate turns, outcomes, messages").execute(&self.database).await?;
-        let logs = self.dir.join(format!("{clients}-clients"));
+        let logs = self.dir.join("logs");
         let _ = fs::remove_dir_all(&logs);
         fs::create_dir_all(&logs)?;
-        let output = self.command(clients, length, &logs).output().await?;
+        let output = self.command(load, length, &logs).output().await?;
         let said = String::from_utf8_lossy(&output.stdout);
         let failed =
             || format!("pgbench: {}\n{said}{}", output.status, String::from_utf8_lossy(&output.stderr));
@@ -70,7 +118,7 @@ impl Pgbench {
         Ok(Figures { turns_per_s: tps(&said).with_context(failed)?, latencies: read_logs(&logs)? })
     }
 
-    fn command(&self, clients: u32, length: Duration, logs: &Path) -> Command {
+    fn command(&self, Load { form, clients }: Load, length: Duration, logs: &Path) -> Command {
         let host = Path::new(self.options.get_host());
         let host = self.options.get_socket().map_or(host, |socket| socket.as_path());
         let mut command = Command::new(&self.program);
@@ -81,7 +129,7 @@ impl Pgbench {
         command.args(["--define", &format!("question={MESSAGE}")]);
         command.args(["--define", &format!("answer={}", simulator::answer(&[Message::user(MESSAGE)]))]);
         command.arg("--log").arg("--log-prefix").arg(logs.join("log"));
-        command.arg("--file").arg(self.dir.join("script.sql")).arg(DATABASE);
+        command.arg("--file").arg(self.dir.join(form.file())).arg(DATABASE);
         command.stdin(Stdio::null()).kill_on_drop(true);
         command
     }

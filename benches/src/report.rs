@@ -12,9 +12,12 @@ use crate::{
     batches::Batches,
     driver::Run,
     machine::Machine,
-    pgbench::Figures,
+    pgbench::{Figures, Load},
     usage::{self, Cpu, Memory},
 };
+
+/// Cores that others may keep busy before the report says so.
+const DISTURBED: f64 = 0.1;
 
 /// What one way of driving reached.
 pub struct Phase {
@@ -34,10 +37,10 @@ pub struct Phase {
     pub memory: Memory,
 }
 
-/// pgbench with 32 clients and with one, before and after the load.
-pub struct Rounds {
-    pub before: [Figures; 2],
-    pub after: [Figures; 2],
+/// What pgbench reached in one way, before and after the load.
+pub struct Yardstick {
+    load: Load,
+    rounds: [Figures; 2],
 }
 
 /// Everything that was measured.
@@ -49,22 +52,34 @@ pub struct Report {
     pub warm_up: Run,
     pub phases: Vec<Phase>,
     /// None without pgbench.
-    pub rounds: Option<Rounds>,
+    pub yardsticks: Vec<Yardstick>,
     /// Of the process before its first request.
     pub idle: Memory,
     pub stored: Stored,
 }
 
-impl Rounds {
-    /// Turns per second with 32 clients, the mean of both.
-    fn turns_per_s(&self) -> f64 {
-        (self.before[0].turns_per_s + self.after[0].turns_per_s) / 2.0
+impl Phase {
+    /// Cores that were busy with what does not belong to the measurement.
+    fn others(&self) -> f64 {
+        (self.cpu.machine - self.cpu.ours.iter().sum::<f64>()) / (self.wall.as_secs_f64() * 1e6)
+    }
+}
+
+impl Yardstick {
+    /// Of the figures before and after.
+    pub fn new((load, (before, after)): (Load, (Figures, Figures))) -> Self {
+        Self { load, rounds: [before, after] }
     }
 
-    /// The median with one client, the mean of both, in milliseconds.
+    /// The mean of both rounds.
+    fn turns_per_s(&self) -> f64 {
+        self.rounds.iter().map(|round| round.turns_per_s).sum::<f64>() / self.rounds.len() as f64
+    }
+
+    /// The mean of both rounds' medians, in milliseconds.
     fn median_ms(&self) -> f64 {
-        let [before, after] = [&self.before, &self.after].map(|round| round[1].latencies.quantile_ms(0.5));
-        (before + after) / 2.0
+        let medians = self.rounds.iter().map(|round| round.latencies.quantile_ms(0.5));
+        medians.sum::<f64>() / self.rounds.len() as f64
     }
 }
 
@@ -105,16 +120,24 @@ impl Report {
     }
 
     fn write_pgbench(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Some(Rounds { before, after }) = &self.rounds else {
+        if self.yardsticks.is_empty() {
             return writeln!(f, "\nWithout pgbench: it was left out, or this machine has none.");
-        };
-        writeln!(f, "\n| pgbench -M prepared | turns/s | p50 ms | p99 ms |\n|---|--:|--:|--:|")?;
-        for (when, round) in [("before", before), ("after", after)] {
-            for (clients, Figures { turns_per_s, latencies }) in ["32 clients", "1 client"].iter().zip(round)
-            {
-                let [p50, p99] = [0.5, 0.99].map(|fraction| latencies.quantile_ms(fraction));
-                writeln!(f, "| {clients}, {when} | {turns_per_s:.0} | {p50:.2} | {p99:.2} |")?;
+        }
+        writeln!(
+            f,
+            "\n| pgbench -M prepared | turns/s before | after | p50 ms before | after | p99 ms before | after |"
+        )?;
+        writeln!(f, "|---|--:|--:|--:|--:|--:|--:|")?;
+        for Yardstick { load: Load { form, clients }, rounds } in &self.yardsticks {
+            let plural = if *clients == 1 { "" } else { "s" };
+            write!(f, "| {}, {clients} client{plural} |", form.name())?;
+            rounds.iter().try_for_each(|round| write!(f, " {:.0} |", round.turns_per_s))?;
+            for quantile in [0.5, 0.99] {
+                rounds
+                    .iter()
+                    .try_for_each(|round| write!(f, " {:.2} |", round.latencies.quantile_ms(quantile)))?;
             }
+            writeln!(f)?;
         }
         Ok(())
     }
@@ -127,26 +150,34 @@ impl Report {
             " sum | cores busy | of these, others |\n|---|{}--:|--:|--:|",
             "--:|".repeat(usage::NAMES.len())
         )?;
-        for Phase { name, run, cpu, wall, .. } in &self.phases {
+        for phase @ Phase { name, run, cpu, wall, .. } in &self.phases {
             let (turns, wall_us) = (run.latencies.count() as f64, wall.as_secs_f64() * 1e6);
             write!(f, "| {name} |")?;
             cpu.ours.iter().try_for_each(|us| write!(f, " {:.0} |", us / turns))?;
-            let ours: f64 = cpu.ours.iter().sum();
-            let (busy, others) = (cpu.machine / wall_us, (cpu.machine - ours) / wall_us);
-            writeln!(f, " {:.0} | {busy:.2} | {others:.2} |", ours / turns)?;
+            let (ours, busy) = (cpu.ours.iter().sum::<f64>(), cpu.machine / wall_us);
+            writeln!(f, " {:.0} | {busy:.2} | {:.2} |", ours / turns, phase.others())?;
         }
         Ok(())
     }
 
     fn write_goals(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n| goal | reached |\n|---|--:|")?;
-        if let (Some(rounds), Some(run)) = (&self.rounds, self.closed(64)) {
-            let ratio = run.turns_per_s() / rounds.turns_per_s();
-            writeln!(f, "| turns/s with 64 in flight ≥ 0.5 × pgbench with 32 clients | {ratio:.2} × |")?;
-        }
-        if let (Some(rounds), Some(run)) = (&self.rounds, self.closed(1)) {
-            let ratio = run.latencies.quantile_ms(0.5) / rounds.median_ms();
-            writeln!(f, "| p50 with 1 in flight ≤ 4 × pgbench with 1 client | {ratio:.2} × |")?;
+        for yardstick @ Yardstick { load, .. } in &self.yardsticks {
+            let form = load.form.name();
+            match (load.clients, self.closed(64), self.closed(1)) {
+                (32, Some(run), _) => {
+                    let ratio = run.turns_per_s() / yardstick.turns_per_s();
+                    writeln!(
+                        f,
+                        "| turns/s with 64 in flight ≥ 0.5 × pgbench, {form}, 32 clients | {ratio:.2} × |"
+                    )?;
+                }
+                (1, _, Some(run)) => {
+                    let ratio = run.latencies.quantile_ms(0.5) / yardstick.median_ms();
+                    writeln!(f, "| p50 with 1 in flight ≤ 4 × pgbench, {form}, 1 client | {ratio:.2} × |")?;
+                }
+                _ => {}
+            }
         }
         writeln!(f, "| memory of omnichat when idle ≤ 60 MiB | {:.1} MiB |", self.idle.now_mib)?;
         let Some(Memory { now_mib, peak_mib }) = self.phases.last().map(|phase| phase.memory) else {
@@ -164,7 +195,11 @@ impl Display for Report {
         self.write_pgbench(f)?;
         self.write_costs(f)?;
         self.write_goals(f)?;
-        let answered = self.answered();
+        let (answered, disturbed) =
+            (self.answered(), self.phases.iter().map(Phase::others).fold(0.0, f64::max));
+        if disturbed > DISTURBED {
+            writeln!(f, "\n**Disturbed**: something else kept up to {disturbed:.1} cores busy.")?;
+        }
         match self.check() {
             Ok(()) => writeln!(
                 f,

@@ -16,9 +16,9 @@ use crate::{
     driver::{Arrivals, Closed, Driver, Open, Run},
     http::Connection,
     machine::Machine,
-    pgbench::{Figures, Pgbench},
+    pgbench::{Figures, LOADS, Pgbench},
     population,
-    report::{Phase, Report, Rounds},
+    report::{Phase, Report, Yardstick},
     say,
     stack::{self, Stack},
     usage::{Memory, Processes},
@@ -32,8 +32,6 @@ const OPEN_PART: f64 = 0.7;
 const WARM_UP_WORKERS: usize = 64;
 /// Messages of the warm-up per conversation, on average.
 const WARM_UP_MESSAGES: usize = 3;
-/// Clients of pgbench.
-const CLIENTS: [u32; 2] = [32, 1];
 /// From ready until the memory of the idle process is read.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -123,7 +121,7 @@ impl<'a> Bench<'a> {
             conversations: all,
             warm_up,
             phases,
-            rounds: before.zip(after).map(|(before, after)| Rounds { before, after }),
+            yardsticks: LOADS.into_iter().zip(before.into_iter().zip(after)).map(Yardstick::new).collect(),
             idle: self.idle,
             stored: Stored::read(&self.stack.postgres).await?,
         })
@@ -161,12 +159,16 @@ impl<'a> Bench<'a> {
         Ok(Phase { name, concurrency, run, cpu, wall, batches, memory })
     }
 
-    /// The figures for each of [`CLIENTS`].
-    async fn pgbench(&self, when: &str) -> anyhow::Result<Option<[Figures; CLIENTS.len()]>> {
-        let Some(pgbench) = &self.pgbench else { return Ok(None) };
-        say(&format!("pgbench, {when} the load …"));
-        let [many, one] = CLIENTS;
-        Ok(Some([pgbench.run(many, self.length()).await?, pgbench.run(one, self.length()).await?]))
+    /// The figures for each of [`LOADS`]; none without pgbench.
+    async fn pgbench(&self, when: &str) -> anyhow::Result<Vec<Figures>> {
+        let mut figures = Vec::new();
+        if let Some(pgbench) = &self.pgbench {
+            say(&format!("pgbench, {when} the load …"));
+            for load in LOADS {
+                figures.push(pgbench.run(load, self.length()).await?);
+            }
+        }
+        Ok(figures)
     }
 
     const fn length(&self) -> Duration {
