@@ -97,10 +97,11 @@ pub async fn start(
         config,
         drain: drain.clone(),
         worker: format!("chat-{}", uuid::Uuid::now_v7()),
-        owned: AtomicU16::new(0),
+        owned: Arc::default(),
     });
-    let owner = resources.clone();
-    health.add("partitions", move || std::future::ready(owned(&owner, partition_count)));
+    // Not the resources: the writer ends when nobody holds them any more.
+    let count = resources.owned.clone();
+    health.add("partitions", move || std::future::ready(owned(&count, partition_count)));
     start_worker(&resources, &partitions).await?;
     front::start(&resources, partitions.count()).await.map_err(subscribe_error)?;
     serve(bus, &resources).await.map_err(subscribe_error)
@@ -130,8 +131,8 @@ async fn start_worker(resources: &Arc<Resources>, partitions: &Partitions) -> Re
 }
 
 /// For readiness: a process that owns nothing runs nothing.
-fn owned(resources: &Resources, count: u16) -> Result<String, String> {
-    match resources.owned.load(Ordering::Relaxed) {
+fn owned(owned: &AtomicU16, count: u16) -> Result<String, String> {
+    match owned.load(Ordering::Relaxed) {
         0 => Err("no partition is owned by this process".into()),
         owned => Ok(format!("{owned} of {count}")),
     }

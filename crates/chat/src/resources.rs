@@ -1,6 +1,6 @@
 //! What every actor of this process works with.
 
-use std::sync::atomic::AtomicU16;
+use std::sync::{Arc, atomic::AtomicU16};
 
 use bus::Bus;
 use host::Drain;
@@ -25,5 +25,5 @@ pub struct Resources {
     /// Names this process in the database.
     pub worker: String,
     /// Partitions that this process owns now.
-    pub owned: AtomicU16,
+    pub owned: Arc<AtomicU16>,
 }

@@ -1,5 +1,7 @@
 //! Processes that are told to stop (SIGTERM).
 
+use std::time::{Duration, Instant};
+
 use llm::{Message, simulator::answer};
 use testkit::{Exit, Layout, Role, both_layouts};
 
@@ -8,6 +10,9 @@ use crate::{
     ledger::{Ledger, ended},
     provider_was_called, sending, world,
 };
+
+/// Far less than the grace, which is 30 s.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 both_layouts![
     what_runs_is_finished_before_a_process_ends,
@@ -40,7 +45,9 @@ async fn an_idle_process_ends_at_once(layout: Layout) {
     let conversation = ana.conversation().await;
     ana.send(&conversation, "Hi.").await.ok();
     for roles in layout.processes() {
+        let asked = Instant::now();
         assert_eq!(world.terminate(roles[0]).await, Exit::SUCCESS, "{roles:?}");
+        assert!(asked.elapsed() < AT_ONCE, "{roles:?}: {:?}", asked.elapsed());
     }
 }
 
