@@ -50,19 +50,15 @@ impl Door {
         *self.address.write().unwrap_or_else(PoisonError::into_inner) = address;
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", *self.address.read().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn address(&self) -> SocketAddr {
+        *self.address.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Client {
-    /// Of the API at this base URL, without a token.
-    ///
-    /// # Panics
-    /// If it is not `http://<address>:<port>`.
-    pub fn at(url: &str) -> Self {
-        let address = url.strip_prefix("http://").and_then(|address| address.parse().ok());
-        Self::new(Arc::new(Door::new(address.expect("an address"))))
+    /// Of the API at this address, without a token.
+    pub fn at(address: SocketAddr) -> Self {
+        Self::new(Arc::new(Door::new(address)))
     }
 
     /// Without a token.
@@ -114,7 +110,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<Bytes>,
     ) -> reqwest::Result<Answer> {
-        let mut request = self.door.http.request(method, format!("{}{path}", self.door.url()));
+        let mut request = self.door.http.request(method, format!("http://{}{path}", self.door.address()));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }

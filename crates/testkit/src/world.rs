@@ -1,6 +1,11 @@
 //! Everything that one test needs.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, process::Command, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    process::Command,
+    sync::Arc,
+};
 
 use llm::simulator::{Options, Simulator};
 use rustix::process::Signal;
@@ -101,9 +106,9 @@ impl World {
         WorldBuilder { binary, layout, variables: BTreeMap::new(), provider: Options::default() }
     }
 
-    /// Base URL of the API.
-    pub fn http(&self) -> String {
-        self.door.url()
+    /// Where the API is.
+    pub fn http(&self) -> SocketAddr {
+        self.door.address()
     }
 
     /// Somebody without a token.
@@ -148,9 +153,14 @@ impl World {
 
     /// Starts the process of this role again; kills it first if it runs.
     pub async fn restart(&mut self, role: Role) {
+        self.begin(role);
+        self.ready(role).await;
+    }
+
+    /// Starts the process of this role again, and does not wait until it is ready; kills it first if it runs.
+    pub fn begin(&mut self, role: Role) {
         drop(self.running(role).process.take());
         self.spawn(role);
-        self.ready(role).await;
     }
 
     /// Starts another process in place of this role's; the old one goes on, and is the caller's.
@@ -197,15 +207,15 @@ impl World {
         self.running(role).process = Some(process);
     }
 
-    /// Waits until a process that was started is ready.
-    async fn ready(&mut self, role: Role) {
+    /// Waits until the process of this role, which was started, is ready.
+    pub async fn ready(&mut self, role: Role) {
         let running = self.running(role);
         let address = running.process.as_mut().expect("it was started").ready().await;
-        if running.roles.contains(&Role::Ingress) {
+        let process = Client::at(address);
+        let ready = async || (process.get("/readyz").await.status == 200).then_some(());
+        eventually("the process is ready for requests", PATIENCE, ready).await;
+        if self.running(role).roles.contains(&Role::Ingress) {
             self.door.move_to(address);
-            let client = self.client();
-            let ready = async || (client.get("/readyz").await.status == 200).then_some(());
-            eventually("the API is ready", PATIENCE, ready).await;
         }
     }
 

@@ -101,10 +101,11 @@ async fn a_turn_is_found_before_its_partition_is_taken(layout: Layout) {
     world.lose_queue().await;
     let mut taking = world.sql().begin().await.unwrap();
     sqlx::query("lock table partition_owner").execute(&mut *taking).await.unwrap();
-    world.restart(Role::Chat).await;
+    world.begin(Role::Chat);
     let found = async || world.logged(Role::Chat).contains("open turns").then_some(());
     eventually("the turn is found", SOON, found).await;
     taking.commit().await.unwrap();
+    world.ready(Role::Chat).await;
     ended(&world, 1).await;
     assert_eq!(Ledger::of(&world).await, Ledger::all_answered(1, 1));
 }

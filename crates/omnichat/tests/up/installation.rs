@@ -64,7 +64,8 @@ impl Installation {
 impl Up {
     /// Its API.
     pub fn client(&self) -> Client {
-        Client::at(self.run["http"].as_str().unwrap())
+        let address = self.run["http"].as_str().and_then(|url| url.strip_prefix("http://")?.parse().ok());
+        Client::at(address.expect("an address"))
     }
 
     /// Kills all of it at one moment: the supervisor, the nats-server and Postgres.
