@@ -87,12 +87,8 @@ pub async fn start(
     let partition_count = partitions.count();
     let resources = Arc::new(Resources {
         bus: bus.clone(),
-        store: Store::new(with_session(pool, None, store::SESSION)),
-        writer: Writer::start(
-            with_session(pool, Some(1), writer::SESSION),
-            gateway.default_model().to_owned(),
-            drain,
-        ),
+        store: Store::new(with_session(pool, store::SESSION)),
+        writer: Writer::start((*pool.connect_options()).clone(), gateway.default_model().to_owned(), drain),
         gateway,
         config,
         drain: drain.clone(),
@@ -138,12 +134,10 @@ fn owned(owned: &AtomicU16, count: u16) -> Result<String, String> {
     }
 }
 
-/// The same pool, with connections of another size and session.
-fn with_session(pool: &PgPool, size: Option<u32>, session: &[(&str, &str)]) -> PgPool {
-    let options = pool.options().clone();
-    let size = size.unwrap_or(options.get_max_connections());
+/// The same pool, with connections of another session.
+fn with_session(pool: &PgPool, session: &[(&str, &str)]) -> PgPool {
     let connection = (*pool.connect_options()).clone().options(session.iter().copied());
-    options.max_connections(size).connect_lazy_with(connection)
+    pool.options().clone().connect_lazy_with(connection)
 }
 
 async fn serve(bus: &Bus, resources: &Arc<Resources>) -> Result<(), bus::SubscribeError> {

@@ -3,16 +3,18 @@
 //! be dropped.
 
 mod batch;
+mod connection;
 mod statement;
 
 use std::time::{Duration, Instant};
 
 use host::{Drain, telemetry::Metric};
-use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::model::{Accepted, NewTurn, Outcome};
 use batch::Batch;
+use connection::Connection;
 
 /// Entries written at once.
 const BATCH_MAX: usize = 256;
@@ -68,12 +70,12 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the writer over a pool of one connection made with [`SESSION`]. It ends when all its handles are
-    /// gone.
-    pub fn start(pool: PgPool, default_model: String, drain: &Drain) -> Self {
+    /// Starts the writer over a connection of its own, made by these options and with [`SESSION`]. It ends when all its
+    /// handles are gone.
+    pub fn start(options: PgConnectOptions, default_model: String, drain: &Drain) -> Self {
         let (entries, queue) = mpsc::channel(QUEUE_MAX);
-        let over = drain.clone();
-        drain.spawn("turn writer", run(pool, default_model, queue, over));
+        let connection = Connection::new(options.options(SESSION.iter().copied()));
+        drain.spawn("turn writer", run(connection, default_model, queue, drain.clone()));
         Self { entries }
     }
 
@@ -109,22 +111,27 @@ impl Entry {
 pub const SESSION: &[(&str, &str)] =
     &[("enable_seqscan", "off"), ("jit", "off"), ("plan_cache_mode", "force_generic_plan")];
 
-async fn run(pool: PgPool, default_model: String, mut queue: mpsc::Receiver<Entry>, drain: Drain) {
+async fn run(
+    mut connection: Connection,
+    default_model: String,
+    mut queue: mpsc::Receiver<Entry>,
+    drain: Drain,
+) {
     let mut entries = Vec::with_capacity(BATCH_MAX);
     while queue.recv_many(&mut entries, BATCH_MAX).await > 0 {
         metrics::histogram!("omnichat_writer_batch_entries").record(entries.len() as f64);
         let batch = Batch::new(std::mem::take(&mut entries));
-        write(&pool, &default_model, batch, &drain).await;
+        write(&mut connection, &default_model, batch, &drain).await;
     }
 }
 
 /// Writes a batch; if Postgres refuses it for what is in it, each entry alone, so that one cannot fail the others.
-async fn write(pool: &PgPool, default_model: &str, batch: Batch, drain: &Drain) {
-    match write_until_answered(pool, default_model, &batch, drain).await {
+async fn write(connection: &mut Connection, default_model: &str, batch: Batch, drain: &Drain) {
+    match write_until_answered(connection, default_model, &batch, drain).await {
         Ok(written) => batch.settle(&written),
         Err(WriteError::Refused) if batch.len() > 1 => {
             for single in batch.split() {
-                match write_until_answered(pool, default_model, &single, drain).await {
+                match write_until_answered(connection, default_model, &single, drain).await {
                     Ok(written) => single.settle(&written),
                     Err(error) => single.fail(error),
                 }
@@ -136,14 +143,14 @@ async fn write(pool: &PgPool, default_model: &str, batch: Batch, drain: &Drain) 
 
 /// Every insert leaves alone what is there already, so a batch whose answer was lost may simply be written again.
 async fn write_until_answered(
-    pool: &PgPool,
+    connection: &mut Connection,
     default_model: &str,
     batch: &Batch,
     drain: &Drain,
 ) -> Result<statement::Written, WriteError> {
     loop {
         let started = Instant::now();
-        match statement::execute(pool, default_model, batch).await {
+        match connection.write(default_model, batch).await {
             Ok(written) => {
                 metrics::histogram!("omnichat_writer_commit_seconds").record(started.elapsed().as_secs_f64());
                 return Ok(written);

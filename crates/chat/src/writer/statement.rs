@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
-use sqlx::PgPool;
+use sqlx::PgConnection;
 use uuid::Uuid;
 use wire::TurnId;
 
@@ -28,7 +28,11 @@ pub(crate) struct Written {
     pub finished: HashSet<TurnId>,
 }
 
-pub(crate) async fn execute(pool: &PgPool, default_model: &str, batch: &Batch) -> sqlx::Result<Written> {
+pub(crate) async fn execute(
+    connection: &mut PgConnection,
+    default_model: &str,
+    batch: &Batch,
+) -> sqlx::Result<Written> {
     let ownerships = batch.ownerships();
     let turns = &batch.turns;
     let outcomes = &batch.outcomes;
@@ -72,7 +76,7 @@ pub(crate) async fn execute(pool: &PgPool, default_model: &str, batch: &Batch) -
         &turns.iter().map(|it| it.ownership.epoch).collect::<Vec<_>>(),
         &outcomes.iter().map(|it| it.ownership.epoch).collect::<Vec<_>>(),
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     let mut written = Written::default();
     for row in rows {
