@@ -45,7 +45,7 @@ mod tests {
     async fn a_process_is_healthy_as_long_as_it_is_ready() {
         let environment = [("RUST_LOG", "off")].into_iter().collect();
         let (config, _) = config::load(&Shared { config: None, log: None }, &environment).unwrap();
-        let Ground { config, telemetry, health, drain } = Ground::new(config, &environment).unwrap();
+        let Ground { config, telemetry, health, drain, .. } = Ground::new(config, &environment).unwrap();
         let free = ([127, 0, 0, 1], 0).into();
         let address =
             ingress::start_status(&config.http, free, health.clone(), telemetry, &drain).await.unwrap();
