@@ -8,6 +8,7 @@ mod drain;
 mod ledger;
 mod load;
 mod plans;
+mod waiting;
 mod workers;
 
 use std::time::Duration;
