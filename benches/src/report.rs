@@ -1,9 +1,6 @@
 //! The report, as Markdown.
 
-use std::{
-    fmt::{self, Display, Formatter},
-    time::Duration,
-};
+use std::fmt::{self, Display, Formatter};
 
 use anyhow::ensure;
 
@@ -13,7 +10,7 @@ use crate::{
     driver::Run,
     machine::Machine,
     pgbench::{Figures, Load},
-    usage::{self, Cpu, Memory},
+    usage::{self, Cost, Memory},
 };
 
 /// Cores that others may keep busy before the report says so.
@@ -28,19 +25,25 @@ pub struct Phase {
     /// The answers.
     pub run: Run,
     /// What it cost.
-    pub cpu: Cpu,
-    /// How long that was counted.
-    pub wall: Duration,
+    pub cost: Cost,
     /// How the writer committed.
     pub batches: Batches,
     /// Of omnichat, at the end.
     pub memory: Memory,
 }
 
+/// One run of pgbench.
+pub struct Round {
+    /// What it reached.
+    pub figures: Figures,
+    /// What it cost, pgbench as the driver.
+    pub cost: Cost,
+}
+
 /// What pgbench reached in one way, before and after the load.
 pub struct Yardstick {
     load: Load,
-    rounds: [Figures; 2],
+    rounds: [Round; 2],
 }
 
 /// Everything that was measured.
@@ -58,27 +61,20 @@ pub struct Report {
     pub stored: Stored,
 }
 
-impl Phase {
-    /// Cores that were busy with what does not belong to the measurement.
-    fn others(&self) -> f64 {
-        (self.cpu.machine - self.cpu.ours.iter().sum::<f64>()) / (self.wall.as_secs_f64() * 1e6)
-    }
-}
-
 impl Yardstick {
     /// Of the figures before and after.
-    pub fn new((load, (before, after)): (Load, (Figures, Figures))) -> Self {
+    pub fn new((load, (before, after)): (Load, (Round, Round))) -> Self {
         Self { load, rounds: [before, after] }
     }
 
     /// The mean of both rounds.
     fn turns_per_s(&self) -> f64 {
-        self.rounds.iter().map(|round| round.turns_per_s).sum::<f64>() / self.rounds.len() as f64
+        self.rounds.iter().map(|round| round.figures.turns_per_s).sum::<f64>() / self.rounds.len() as f64
     }
 
     /// The mean of both rounds' medians, in milliseconds.
     fn median_ms(&self) -> f64 {
-        let medians = self.rounds.iter().map(|round| round.latencies.quantile_ms(0.5));
+        let medians = self.rounds.iter().map(|round| round.figures.latencies.quantile_ms(0.5));
         medians.sum::<f64>() / self.rounds.len() as f64
     }
 }
@@ -94,6 +90,11 @@ impl Report {
 
     fn runs(&self) -> impl Iterator<Item = &Run> {
         self.phases.iter().map(|phase| &phase.run).chain([&self.warm_up])
+    }
+
+    fn costs(&self) -> impl Iterator<Item = &Cost> {
+        let rounds = self.yardsticks.iter().flat_map(|yardstick| &yardstick.rounds);
+        self.phases.iter().map(|phase| &phase.cost).chain(rounds.map(|round| &round.cost))
     }
 
     fn answered(&self) -> usize {
@@ -131,11 +132,11 @@ impl Report {
         for Yardstick { load: Load { form, clients }, rounds } in &self.yardsticks {
             let plural = if *clients == 1 { "" } else { "s" };
             write!(f, "| {}, {clients} client{plural} |", form.name())?;
-            rounds.iter().try_for_each(|round| write!(f, " {:.0} |", round.turns_per_s))?;
+            rounds.iter().try_for_each(|round| write!(f, " {:.0} |", round.figures.turns_per_s))?;
             for quantile in [0.5, 0.99] {
-                rounds
-                    .iter()
-                    .try_for_each(|round| write!(f, " {:.2} |", round.latencies.quantile_ms(quantile)))?;
+                rounds.iter().try_for_each(|round| {
+                    write!(f, " {:.2} |", round.figures.latencies.quantile_ms(quantile))
+                })?;
             }
             writeln!(f)?;
         }
@@ -150,12 +151,12 @@ impl Report {
             " sum | cores busy | of these, others |\n|---|{}--:|--:|--:|",
             "--:|".repeat(usage::NAMES.len())
         )?;
-        for phase @ Phase { name, run, cpu, wall, .. } in &self.phases {
-            let (turns, wall_us) = (run.latencies.count() as f64, wall.as_secs_f64() * 1e6);
+        for Phase { name, run, cost, .. } in &self.phases {
+            let per_turn = |us: f64| us / run.latencies.count() as f64;
             write!(f, "| {name} |")?;
-            cpu.ours.iter().try_for_each(|us| write!(f, " {:.0} |", us / turns))?;
-            let (ours, busy) = (cpu.ours.iter().sum::<f64>(), cpu.machine / wall_us);
-            writeln!(f, " {:.0} | {busy:.2} | {:.2} |", ours / turns, phase.others())?;
+            cost.ours_us.iter().try_for_each(|us| write!(f, " {:.0} |", per_turn(*us)))?;
+            let sum = per_turn(cost.ours_us.iter().sum());
+            writeln!(f, " {sum:.0} | {:.2} | {:.2} |", cost.busy(), cost.others())?;
         }
         Ok(())
     }
@@ -195,10 +196,9 @@ impl Display for Report {
         self.write_pgbench(f)?;
         self.write_costs(f)?;
         self.write_goals(f)?;
-        let (answered, disturbed) =
-            (self.answered(), self.phases.iter().map(Phase::others).fold(0.0, f64::max));
+        let (answered, disturbed) = (self.answered(), self.costs().map(Cost::others).fold(0.0, f64::max));
         if disturbed > DISTURBED {
-            writeln!(f, "\n**Disturbed**: something else kept up to {disturbed:.1} cores busy.")?;
+            writeln!(f, "\n**Disturbed**: something else kept up to {disturbed:.2} cores busy.")?;
         }
         match self.check() {
             Ok(()) => writeln!(

@@ -1,10 +1,6 @@
 //! `benches turns`: what is measured, in which order.
 
-use std::{
-    fs,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, ensure};
 use tokio::time::sleep;
@@ -13,12 +9,12 @@ use crate::{
     audit::Stored,
     batches::Batches,
     cli::TurnsOptions,
-    driver::{Arrivals, Closed, Driver, Open, Run},
+    driver::{Arrivals, Closed, Driver, Open},
     http::Connection,
     machine::Machine,
-    pgbench::{Figures, LOADS, Pgbench},
+    pgbench::{LOADS, Pgbench},
     population,
-    report::{Phase, Report, Yardstick},
+    report::{Phase, Report, Round, Yardstick},
     say,
     stack::{self, Stack},
     usage::{Memory, Processes},
@@ -151,24 +147,26 @@ impl<'a> Bench<'a> {
         say(&format!("{name} …"));
         let mut connection = Connection::open(self.stack.http).await?;
         let batches = Batches::read(&mut connection).await?;
-        let (began, cpu) = (Instant::now(), self.processes.cpu());
-        let run: Run = self.driver.run(workers, start).await?;
-        let (cpu, wall) = (self.processes.cpu() - cpu, began.elapsed());
+        let meter = self.processes.meter();
+        let run = self.driver.run(workers, start).await?;
+        let cost = meter.stop();
         let batches = Batches::read(&mut connection).await? - batches;
         let memory = self.processes.memory()?;
-        Ok(Phase { name, concurrency, run, cpu, wall, batches, memory })
+        Ok(Phase { name, concurrency, run, cost, batches, memory })
     }
 
-    /// The figures for each of [`LOADS`]; none without pgbench.
-    async fn pgbench(&self, when: &str) -> anyhow::Result<Vec<Figures>> {
-        let mut figures = Vec::new();
+    /// A round of each of [`LOADS`]; none without pgbench.
+    async fn pgbench(&self, when: &str) -> anyhow::Result<Vec<Round>> {
+        let mut rounds = Vec::new();
         if let Some(pgbench) = &self.pgbench {
             say(&format!("pgbench, {when} the load …"));
             for load in LOADS {
-                figures.push(pgbench.run(load, self.length()).await?);
+                let meter = self.processes.meter();
+                let figures = pgbench.run(load, self.length()).await?;
+                rounds.push(Round { figures, cost: meter.stop() });
             }
         }
-        Ok(figures)
+        Ok(rounds)
     }
 
     const fn length(&self) -> Duration {

@@ -1,6 +1,9 @@
 //! What the processes use of the machine, as Linux tells in `/proc`.
 
-use std::{fs, ops::Sub};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 
@@ -10,21 +13,49 @@ use crate::stack::Stack;
 pub const NAMES: [&str; 5] = ["omnichat", "nats-server", "Postgres", "provider", "driver"];
 
 /// Processor time in microseconds. The kernel counts it in steps of 10 ms.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Cpu {
-    /// Of each of [`NAMES`].
-    pub ours: [f64; NAMES.len()],
-    /// Of everything on this machine.
-    pub machine: f64,
+#[derive(Clone, Copy, Debug)]
+struct Cpu {
+    ours: [f64; NAMES.len()],
+    machine: f64,
 }
 
-impl Sub for Cpu {
-    type Output = Self;
+/// What was used within a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// Microseconds of processor time of each of [`NAMES`].
+    pub ours_us: [f64; NAMES.len()],
+    /// Of everything on this machine.
+    machine_us: f64,
+    wall: Duration,
+}
 
-    fn sub(self, earlier: Self) -> Self {
-        Self {
-            ours: std::array::from_fn(|name| self.ours[name] - earlier.ours[name]),
-            machine: self.machine - earlier.machine,
+impl Cost {
+    /// Cores that were busy.
+    pub fn busy(&self) -> f64 {
+        self.machine_us / (self.wall.as_secs_f64() * 1e6)
+    }
+
+    /// Of these, with what does not belong to the measurement.
+    pub fn others(&self) -> f64 {
+        (self.machine_us - self.ours_us.iter().sum::<f64>()) / (self.wall.as_secs_f64() * 1e6)
+    }
+}
+
+/// A measurement that has begun.
+pub struct Meter<'a> {
+    processes: &'a Processes,
+    began: Instant,
+    before: Cpu,
+}
+
+impl Meter<'_> {
+    /// What was used since it began.
+    pub fn stop(self) -> Cost {
+        let after = self.processes.cpu();
+        Cost {
+            ours_us: std::array::from_fn(|name| after.ours[name] - self.before.ours[name]),
+            machine_us: after.machine - self.before.machine,
+            wall: self.began.elapsed(),
         }
     }
 }
@@ -64,15 +95,25 @@ impl Processes {
         })
     }
 
-    /// The time used so far. Postgres's includes that of its processes that have ended.
-    pub fn cpu(&self) -> Cpu {
+    /// Begins to measure.
+    pub fn meter(&self) -> Meter<'_> {
+        Meter { processes: self, began: Instant::now(), before: self.cpu() }
+    }
+
+    /// The time used so far. Postgres's includes that of its processes that have ended, ours that of pgbench.
+    fn cpu(&self) -> Cpu {
         let all = all();
-        let time = |pid: u32| all.iter().find(|stat| stat.pid == pid).map_or(0, |stat| stat.own_ticks);
+        let of = |pid: u32| all.iter().find(|stat| stat.pid == pid);
+        let own = |pid: u32| of(pid).map_or(0, |stat| stat.own_ticks);
+        let with_ended = |pid: u32| of(pid).map_or(0, |stat| stat.own_ticks + stat.reaped_ticks);
         let backends = all.iter().filter(|stat| stat.parent == self.postgres).map(|stat| stat.own_ticks);
-        let ended = all.iter().find(|stat| stat.pid == self.postgres).map_or(0, |stat| stat.reaped_ticks);
-        let postgres = time(self.postgres) + backends.sum::<u64>() + ended;
-        let driver = time(std::process::id());
-        let ticks = [time(self.omnichat), time(self.nats_server), postgres, time(self.provider), driver];
+        let ticks = [
+            own(self.omnichat),
+            own(self.nats_server),
+            with_ended(self.postgres) + backends.sum::<u64>(),
+            own(self.provider),
+            with_ended(std::process::id()),
+        ];
         let us = |ticks: u64| ticks as f64 * 1e6 / rustix::param::clock_ticks_per_second() as f64;
         Cpu { ours: ticks.map(us), machine: us(busy(&fs::read_to_string("/proc/stat").unwrap_or_default())) }
     }
