@@ -91,8 +91,8 @@ pub enum JwtAlgorithm {
 /// Section `[llm]`.
 #[derive(Debug, Clone, confique::Config)]
 pub struct LlmConfig {
-    /// The provider in use: openai, openrouter, ollama, or a name of `[providers]`; also LLM_PROVIDER. Absent: the one whose
-    /// key is set.
+    /// The provider in use: openai, openrouter, ollama, or a name of `[providers]`; also LLM_PROVIDER. With `up` also
+    /// simulator. Absent: the one whose key is set.
     pub provider: Option<String>,
 
     /// The default model; also LLM_MODEL.

@@ -31,6 +31,8 @@ const NATS_CONFIG: &str =
     concat!(include_str!("../../../nats/permissions.conf"), include_str!("../../../nats/embedded.conf"));
 /// Enough for every pool of this process, and for whoever looks at the database meanwhile.
 const POSTGRES_CONNECTIONS_MAX: u32 = 100;
+/// The provider that `up` brings along.
+const SIMULATOR: &str = "simulator";
 /// Words of the simulated model come at about the pace of a real one.
 const SIMULATED_PACE: Options =
     Options { first_ms: 150, chunk_ms: 25, models: Vec::new(), log_calls_max: 1000, log_prompts: false };
@@ -140,21 +142,23 @@ async fn prepare(ground: &Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As configured; else a running Ollama; else a simulated model, in this process.
+/// As configured; else a running Ollama; else, or if it is named, a simulated model, in this process.
 async fn choose_models(
     config: &Config,
     environment: &Environment,
 ) -> anyhow::Result<(llm::Config, Option<Simulator>)> {
-    if let Some(models) = models::configured(config, environment)? {
-        models.check(true)?;
-        return Ok((models, None));
-    }
-    if let Some(ollama) = models::find_ollama().await {
-        return Ok((models::of_stopgap(&ollama, config), None));
+    if config.llm.provider.as_deref() != Some(SIMULATOR) {
+        if let Some(models) = models::configured(config, environment)? {
+            models.check(true)?;
+            return Ok((models, None));
+        }
+        if let Some(ollama) = models::find_ollama().await {
+            return Ok((models::of_stopgap(&ollama, config), None));
+        }
     }
     let simulator = Simulator::start((std::net::Ipv4Addr::LOCALHOST, 0).into(), SIMULATED_PACE).await?;
     let stopgap = Stopgap {
-        name: "simulator",
+        name: SIMULATOR,
         kind: ProviderKind::OpenaiCompatible,
         base_url: simulator.base_url(),
         model: "simulator".into(),

@@ -57,6 +57,8 @@ impl Installation {
         let mut command = omnichat();
         command.args(["up", "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0", "--data-dir"]);
         command.arg(self.data_dir()).current_dir(self.folder.path());
+        // Otherwise an Ollama that runs on this machine would answer.
+        command.env("LLM_PROVIDER", "simulator");
         command
     }
 }
