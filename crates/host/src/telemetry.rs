@@ -52,8 +52,9 @@ pub enum Format {
 }
 
 /// What other crates say too loudly, unless the filter asks for it: Postgres reports "relation already exists,
-/// skipping" as a notice, and ractor wraps every actor in a span with a field called `name`.
-const QUIET: &str = "sqlx::postgres::notice=warn,ractor=warn";
+/// skipping" as a notice, ractor wraps every actor in a span with a field called `name`, and async-nats tells of each
+/// connection what the bus tells as well.
+const QUIET: &str = "sqlx::postgres::notice=warn,ractor=warn,async_nats=warn";
 
 /// How often histograms are tidied; without it they grow until somebody asks for the metrics.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -100,7 +101,7 @@ fn subscriber(filter: EnvFilter, lines: Lines) -> impl Subscriber + Send + Sync 
 fn filter(config: &Config, environment: &Environment) -> Result<EnvFilter, ConfigError> {
     let (origin, directives) = match environment.get("RUST_LOG").filter(|directives| !directives.is_empty()) {
         Some(directives) => ("RUST_LOG", directives),
-        None => ("telemetry.filter", config.filter.as_str()),
+        None => ("log.filter", config.filter.as_str()),
     };
     EnvFilter::builder().parse(format!("{QUIET},{directives}")).map_err(|error| {
         ConfigError::new(origin, format!("is not a log filter: {error}"))

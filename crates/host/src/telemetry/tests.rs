@@ -139,7 +139,7 @@ fn rust_log_wins_over_the_configured_filter_and_a_bad_one_is_named() {
     assert!(!shown(filter(&config("chat=debug"), &rust_log("error"))).contains("chat=debug"));
     assert!(shown(filter(&config("info"), &rust_log(""))).contains("sqlx::postgres::notice=warn"));
     let error = filter(&config("chat=loud"), &Environment::default()).unwrap_err();
-    assert!(error.to_string().starts_with("telemetry.filter is not a log filter"), "{error}");
+    assert!(error.to_string().starts_with("log.filter is not a log filter"), "{error}");
 }
 
 #[test]
