@@ -6,7 +6,6 @@ use std::{error::Error, future::Future, sync::Arc, time::Instant};
 pub use async_nats::SubscribeError;
 use futures::StreamExt;
 use identity::Principal;
-use serde::Serialize;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 use wire::{Fault, FaultCode, Operation, OperationInfo, Path, Request};
@@ -41,7 +40,7 @@ impl<S: Send + Sync + 'static> Endpoints<S> {
     ) -> Result<Self, SubscribeError>
     where
         Q: Request + Send + 'static,
-        R: Serialize + Send + Sync + 'static,
+        R: wire::Reply + Send + Sync + 'static,
         E: Error + Into<Fault> + Send,
         F: Fn(Arc<S>, Principal, Path, Q) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<R, E>> + Send,
@@ -65,7 +64,7 @@ impl<S: Send + Sync + 'static> Endpoints<S> {
     ) -> Result<Self, SubscribeError>
     where
         Q: Request + Send + 'static,
-        R: Serialize + Send + Sync + 'static,
+        R: wire::Reply + Send + Sync + 'static,
         E: Error + Into<Fault> + Send,
         F: Fn(Arc<S>, Q) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<R, E>> + Send,
@@ -80,7 +79,7 @@ impl<S: Send + Sync + 'static> Endpoints<S> {
 
     async fn subscribe<R, F, Fut>(self, info: OperationInfo, answer: F) -> Result<Self, SubscribeError>
     where
-        R: Serialize + Send + Sync + 'static,
+        R: wire::Reply + Send + Sync + 'static,
         F: Fn(Incoming) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<R, Fault>> + Send,
     {

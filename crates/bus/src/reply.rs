@@ -4,7 +4,6 @@
 
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
-use serde::Serialize;
 use wire::{Encoding, Fault, Problem, UserId, header};
 
 use crate::{Bus, Context};
@@ -47,7 +46,7 @@ impl ReplyTo {
 
 impl Bus {
     /// Answers with a success.
-    pub async fn reply<T: Serialize + ?Sized>(&self, to: &ReplyTo, value: &T) {
+    pub async fn reply<T: wire::Reply + ?Sized>(&self, to: &ReplyTo, value: &T) {
         match to.encoding.encode(value) {
             // The server would end the connection of the whole role.
             Ok(body) if body.len() > wire::limits::PAYLOAD_BYTES_MAX => {
@@ -61,6 +60,9 @@ impl Bus {
             Ok(body) => {
                 let mut headers = HeaderMap::new();
                 headers.insert(header::CONTENT_TYPE, to.encoding.media_type());
+                if let Some(next) = value.next() {
+                    headers.insert(header::NEXT, next);
+                }
                 self.publish_reply(to, headers, body.into()).await;
             }
             Err(error) => {

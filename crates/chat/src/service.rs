@@ -5,7 +5,7 @@ use std::sync::Arc;
 use identity::Principal;
 use wire::{
     Branch, Conversation, ConversationId, Done, FaultCode, FindTurn, ListConversations, ListMessages,
-    Message, NewConversation, Turn, TurnId, UpdateConversation,
+    Message, NewConversation, Page, Turn, TurnId, UpdateConversation,
 };
 
 use crate::{error::Error, front::check_model, resources::Resources};
@@ -61,11 +61,12 @@ impl Service {
     }
 
     /// Lists the conversations of a project, oldest first.
-    pub async fn list(&self, caller: Principal, of: ListConversations) -> Result<Vec<Conversation>> {
+    pub async fn list(&self, caller: Principal, of: ListConversations) -> Result<Page<Conversation>> {
         self.resources
             .store
             .list_conversations(caller, of.project_id)
             .await?
+            .map(Page::whole)
             .ok_or(FaultCode::ProjectNotFound.into())
     }
 
@@ -97,7 +98,7 @@ impl Service {
         caller: Principal,
         id: ConversationId,
         which: ListMessages,
-    ) -> Result<Vec<Message>> {
+    ) -> Result<Page<Message>> {
         let store = &self.resources.store;
         let messages = match which.branch.unwrap_or(Branch::Active) {
             Branch::Active => store.active_path(caller, id).await?,
@@ -106,7 +107,7 @@ impl Service {
         if messages.is_empty() {
             self.get(caller, id).await?;
         }
-        Ok(newest_within(messages, LIST_BYTES_MAX))
+        Ok(Page::whole(newest_within(messages, LIST_BYTES_MAX)))
     }
 
     /// Shows a turn.

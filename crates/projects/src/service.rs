@@ -3,7 +3,9 @@
 
 use identity::Principal;
 use sqlx::PgPool;
-use wire::{Done, NewProject, NewPrompt, Project, ProjectId, Prompt, PromptId, UpdateProject, UpdatePrompt};
+use wire::{
+    Done, NewProject, NewPrompt, Page, Project, ProjectId, Prompt, PromptId, UpdateProject, UpdatePrompt,
+};
 
 use crate::{Error, model, store::Store};
 
@@ -26,8 +28,8 @@ impl Projects {
     }
 
     /// The caller's projects, oldest first, as many as fit on a page.
-    pub async fn list_projects(&self, caller: Principal) -> Result<Vec<Project>, Error> {
-        Ok(self.store.projects(caller).await?)
+    pub async fn list_projects(&self, caller: Principal) -> Result<Page<Project>, Error> {
+        Ok(Page::whole(self.store.projects(caller).await?))
     }
 
     /// A project.
@@ -80,12 +82,12 @@ impl Projects {
     }
 
     /// The prompts of a project at their current versions, oldest first, as many as fit on a page.
-    pub async fn list_prompts(&self, caller: Principal, project: ProjectId) -> Result<Vec<Prompt>, Error> {
+    pub async fn list_prompts(&self, caller: Principal, project: ProjectId) -> Result<Page<Prompt>, Error> {
         let prompts = self.store.prompts(caller, project).await?;
         if prompts.is_empty() {
             self.get_project(caller, project).await?;
         }
-        Ok(prompts)
+        Ok(Page::whole(prompts))
     }
 
     /// A prompt at its current version.
@@ -109,7 +111,7 @@ impl Projects {
         id: PromptId,
         changes: UpdatePrompt,
     ) -> Result<Prompt, Error> {
-        let UpdatePrompt { name, content } = changes;
+        let UpdatePrompt { name, content, if_version: _ } = changes;
         let prompt = match content {
             Some(content) => self.store.add_version(caller, project, id, name, content).await?,
             None => {

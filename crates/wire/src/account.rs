@@ -66,11 +66,7 @@ pub struct Validity {
 impl Request for Register {
     fn check(&self, checks: &mut Checks) {
         check_email(checks, &self.email);
-        if self.password.chars().count() < limits::PASSWORD_CHARS_MIN {
-            let least = limits::PASSWORD_CHARS_MIN;
-            checks.error("password", "too_short", format!("must have at least {least} characters"));
-        }
-        checks.bytes_at_most("password", &self.password, limits::PASSWORD_BYTES_MAX);
+        check_new_password(checks, "password", &self.password);
     }
 }
 
@@ -80,6 +76,15 @@ impl Request for LogIn {
         checks.bytes_at_most("email", &self.email, limits::EMAIL_BYTES_MAX);
         checks.bytes_at_most("password", &self.password, limits::PASSWORD_BYTES_MAX);
     }
+}
+
+/// The length of a password that is to be set. Whether it is a common one, its service knows.
+pub(crate) fn check_new_password(checks: &mut Checks, field: &str, password: &str) {
+    if password.chars().count() < limits::PASSWORD_CHARS_MIN {
+        let least = limits::PASSWORD_CHARS_MIN;
+        checks.error(field, "too_short", format!("must have at least {least} characters"));
+    }
+    checks.bytes_at_most(field, password, limits::PASSWORD_BYTES_MAX);
 }
 
 fn check_email(checks: &mut Checks, email: &str) {

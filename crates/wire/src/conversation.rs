@@ -5,10 +5,12 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use crate::{
-    ConversationId, ProjectId, PromptId,
+    ConversationId, ListPage, ProjectId, PromptId,
     check::{Checks, Request},
     limits,
+    page::check_page,
     project::present,
+    prompt::check_variables,
 };
 
 /// Starts a conversation in a project.
@@ -61,6 +63,19 @@ pub struct UpdateConversation {
 pub struct ListConversations {
     /// The project whose conversations are wanted.
     pub project_id: ProjectId,
+    /// The most entries wanted, 1 to 1,000; absent: 1,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Where the page before ended; absent: the first page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+impl ListConversations {
+    /// The part of the list.
+    pub fn page(&self) -> ListPage {
+        ListPage { limit: self.limit, cursor: self.cursor.clone() }
+    }
 }
 
 /// A conversation.
@@ -163,13 +178,7 @@ impl Request for NewConversation {
                 "a version or label is one of a prompt: name the prompt",
             );
         }
-        if let Some(variables) = &self.variables {
-            checks.bytes_at_most(
-                "variables",
-                &Value::from(variables.clone()).to_string(),
-                limits::PROMPT_BYTES_MAX,
-            );
-        }
+        check_variables(checks, self.variables.as_ref());
         if let Some(settings) = &self.settings {
             settings.check(checks);
         }
@@ -189,7 +198,9 @@ impl Request for UpdateConversation {
 }
 
 impl Request for ListConversations {
-    fn check(&self, _: &mut Checks) {}
+    fn check(&self, checks: &mut Checks) {
+        check_page(checks, self.limit);
+    }
 }
 
 pub(crate) fn check_model(checks: &mut Checks, model: Option<&str>) {

@@ -14,6 +14,12 @@ pub const REQUEST_ID: &str = "X-Request-Id";
 pub const ERROR_CODE: &str = "Nats-Service-Error-Code";
 /// NATS: the sentence of a fault.
 pub const ERROR: &str = "Nats-Service-Error";
+/// NATS: where the next page of a list begins; over HTTP it stands in `Link`.
+pub const NEXT: &str = "Oc-Next";
+/// How many requests are left, and until when.
+pub const RATE_LIMIT: &str = "RateLimit";
+/// How many requests are allowed in which time.
+pub const RATE_LIMIT_POLICY: &str = "RateLimit-Policy";
 /// NATS: the step that a frame tells.
 pub const EVENT: &str = "Oc-Event";
 /// NATS: the number of a frame within its turn, from 1.

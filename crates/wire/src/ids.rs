@@ -72,6 +72,8 @@ macro_rules! ids {
 }
 
 ids! {
+    /// An API key.
+    ApiKeyId = "api_key", ApiKeyNotFound;
     /// A conversation.
     ConversationId = "conversation", ConversationNotFound;
     /// A message. An assistant's message has the id of its turn.

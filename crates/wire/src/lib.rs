@@ -1,17 +1,20 @@
 //! The contract: what travels between clients, ingress and services. Data only: no I/O, no runtime.
 //!
 //! - [`ids`]: one type per kind of id
-//! - [`account`], [`project`], [`conversation`], [`turn`]: requests and replies, the same over HTTP and NATS
+//! - [`account`], [`credential`], [`project`], [`prompt`], [`conversation`], [`turn`]: requests and replies, the same over HTTP and NATS
 //! - [`event`]: the steps of a turn, told while they happen
 //! - [`fault`]: the one error that crosses the bus, and its table of codes
 //! - [`operations`]: every request there is, with its subject; [`operation`]: what an operation is
 //! - [`subject`]: the subjects that are no requests
-//! - [`encoding`], [`check`]: strict reading of bodies
+//! - [`encoding`], [`check`]: strict reading of bodies; [`page`]: lists, a page at a time
+//! - [`scope`]: what an API key is good for
+//! - [`template`]: how the variables of a prompt are filled in
 //! - [`limits`], [`header`]: bounds and names
 
 pub mod account;
 pub mod check;
 pub mod conversation;
+pub mod credential;
 pub mod encoding;
 pub mod event;
 pub mod fault;
@@ -20,19 +23,32 @@ pub mod ids;
 pub mod limits;
 pub mod operation;
 pub mod operations;
+pub mod page;
 pub mod project;
+pub mod prompt;
+pub mod scope;
 pub mod subject;
+pub mod template;
 pub mod turn;
 
 pub use account::{LogIn, Register, Session, User, Validity};
 pub use check::{Nothing, Request};
 pub use conversation::{Conversation, ListConversations, NewConversation, Settings, UpdateConversation};
+pub use credential::{
+    ApiKey, ApiKeyProof, ChangePassword, Identity, LogOut, NewApiKey, Refresh, SessionProof, ShownApiKey,
+};
 pub use encoding::Encoding;
 pub use event::TurnEvent;
 pub use fault::{Fault, FaultCode, FieldError, Problem};
-pub use ids::{ConversationId, Id, MessageId, NotAnId, ProjectId, PromptId, TurnId, UserId};
+pub use ids::{ApiKeyId, ConversationId, Id, MessageId, NotAnId, ProjectId, PromptId, TurnId, UserId};
 pub use operation::{Operation, OperationInfo, Path, Service};
-pub use project::{Done, NewProject, NewPrompt, Project, Prompt, UpdateProject, UpdatePrompt};
+pub use page::{List, ListPage, Page, Reply};
+pub use project::{Done, NewProject, Project, UpdateProject};
+pub use prompt::{
+    ChooseVersion, LabelPrompt, NewPrompt, Prompt, PromptLabel, PromptVersion, RenderPrompt, RenderedPrompt,
+    UnlabelPrompt, UpdatePrompt,
+};
+pub use scope::Scope;
 pub use turn::{Answer, Branch, FindTurn, ListMessages, Message, Role, SendMessage, Turn, TurnStatus, Usage};
 
 /// The present moment, to the microsecond: what Postgres keeps, so that a stored time reads back as it was written.

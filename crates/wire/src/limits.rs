@@ -14,6 +14,10 @@ pub const DESCRIPTION_CHARS_MAX: usize = 1_000;
 pub const PROMPT_BYTES_MAX: usize = 32 * 1024;
 /// The content of a message.
 pub const MESSAGE_BYTES_MAX: usize = 32 * 1024;
+/// The label of a prompt's version.
+pub const LABEL_CHARS_MAX: usize = 64;
+/// An access token, refresh token or API key; ours have at most some 400 bytes.
+pub const CREDENTIAL_BYTES_MAX: usize = 4096;
 /// A request's body.
 pub const BODY_BYTES_MAX: usize = 128 * 1024;
 /// What the broker carries in one message; answers may be larger than requests.

@@ -2,7 +2,7 @@
 
 use std::{fmt, marker::PhantomData};
 
-use crate::{Fault, Id, UserId};
+use crate::{Fault, Id, Scope, UserId};
 
 /// The services that answer requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct OperationInfo {
     pub pattern: &'static str,
     /// What it does, in a sentence.
     pub summary: &'static str,
+    /// What an API key must be good for; absent where no user asks.
+    pub scope: Option<Scope>,
     /// The type of its request.
     pub request: &'static str,
     /// The type of its reply.

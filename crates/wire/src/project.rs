@@ -1,10 +1,10 @@
-//! Projects, and the versioned prompts in them.
+//! Projects.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
-    ProjectId, PromptId, UserId,
+    ProjectId, UserId,
     check::{Checks, Request},
     limits,
 };
@@ -51,49 +51,6 @@ pub struct Project {
     pub updated_at: OffsetDateTime,
 }
 
-/// Makes a prompt, at version 1.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewPrompt {
-    /// 1 to 255 characters.
-    pub name: String,
-    /// At most 32 KiB.
-    pub content: String,
-}
-
-/// Changes a prompt. New content makes the next version; the old ones stay as they are.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UpdatePrompt {
-    /// The new name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The content of the next version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content: Option<String>,
-}
-
-/// A prompt at its current version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Prompt {
-    /// Its id.
-    pub id: PromptId,
-    /// The project it belongs to.
-    pub project_id: ProjectId,
-    /// Its name.
-    pub name: String,
-    /// The content of this version.
-    pub content: String,
-    /// Counts from 1, without gap.
-    pub version: i32,
-    /// When version 1 was made.
-    #[serde(with = "time::serde::rfc3339")]
-    pub created_at: OffsetDateTime,
-    /// When it last changed.
-    #[serde(with = "time::serde::rfc3339")]
-    pub updated_at: OffsetDateTime,
-}
-
 /// What was done, in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
@@ -114,24 +71,6 @@ impl Request for UpdateProject {
             checks.name("name", name, limits::NAME_CHARS_MAX);
         }
         check_description(checks, self.description.as_ref().and_then(Option::as_deref));
-    }
-}
-
-impl Request for NewPrompt {
-    fn check(&self, checks: &mut Checks) {
-        checks.name("name", &self.name, limits::NAME_CHARS_MAX);
-        checks.bytes_at_most("content", &self.content, limits::PROMPT_BYTES_MAX);
-    }
-}
-
-impl Request for UpdatePrompt {
-    fn check(&self, checks: &mut Checks) {
-        if let Some(name) = &self.name {
-            checks.name("name", name, limits::NAME_CHARS_MAX);
-        }
-        if let Some(content) = &self.content {
-            checks.bytes_at_most("content", content, limits::PROMPT_BYTES_MAX);
-        }
     }
 }
 

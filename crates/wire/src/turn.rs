@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
-    ConversationId, MessageId, Problem, Settings, TurnId,
+    ConversationId, ListPage, MessageId, Problem, Settings, TurnId,
     check::{Checks, Request},
     conversation::check_model,
     limits,
+    page::check_page,
 };
 
 /// Sends a message, and asks for the model's answer.
@@ -34,6 +35,19 @@ pub struct ListMessages {
     /// `all` for every branch; absent: the active path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<Branch>,
+    /// The most messages wanted, 1 to 1,000; absent: 1,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Where the page before ended; absent: the page of the newest messages. The next page is that of the older ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+impl ListMessages {
+    /// The part of the list.
+    pub fn page(&self) -> ListPage {
+        ListPage { limit: self.limit, cursor: self.cursor.clone() }
+    }
 }
 
 /// Which part of the message tree.
@@ -185,7 +199,9 @@ impl Request for SendMessage {
 }
 
 impl Request for ListMessages {
-    fn check(&self, _: &mut Checks) {}
+    fn check(&self, checks: &mut Checks) {
+        check_page(checks, self.limit);
+    }
 }
 
 impl Request for FindTurn {

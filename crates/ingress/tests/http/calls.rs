@@ -17,7 +17,7 @@ use crate::world::{World, config, subscribed};
 type Seen = mpsc::Receiver<Incoming>;
 
 /// Answers `operation` with what `reply` makes of each request, which the test sees as well.
-async fn play<Q, R: serde::Serialize + Send + Sync + 'static>(
+async fn play<Q, R: wire::Reply + Send + Sync + 'static>(
     world: &World,
     operation: wire::Operation<Q, R>,
     reply: impl Fn(&Incoming) -> Option<Result<R, Fault>> + Send + Sync + 'static,

@@ -1,13 +1,13 @@
 //! `subjects.md` against the catalogue of `wire`.
 
-use wire::{OperationInfo, operations, subject};
+use wire::{OperationInfo, Scope, operations, subject};
 
 use crate::tree;
 
 fn operation(info: &OperationInfo) -> String {
-    let OperationInfo { name, service, pattern, summary, request, reply } = info;
-    let service = service.name();
-    format!("| `{name}` | `{pattern}` | {service} | `{request}` → `{reply}` | {summary} |")
+    let OperationInfo { name, service, pattern, summary, scope, request, reply } = info;
+    let (service, scope) = (service.name(), scope.map_or("–", Scope::as_str));
+    format!("| `{name}` | `{pattern}` | {service} | {scope} | `{request}` → `{reply}` | {summary} |")
 }
 
 fn channel(channel: &subject::Channel) -> String {
@@ -24,7 +24,7 @@ fn expect(name: &str, head: &str, rows: Vec<String>) {
 
 #[test]
 fn the_catalogue_lists_every_operation() {
-    let head = "| operation | subject | service | request → reply | what it does |\n|---|---|---|---|---|";
+    let head = "| operation | subject | service | scope | request → reply | what it does |\n|---|---|---|---|---|---|";
     expect("operations", head, operations::ALL.iter().map(operation).collect());
 }
 
