@@ -19,6 +19,12 @@ pub enum Command {
     /// Starts `omnichat up` on an empty data dir with a provider that answers at once, drives it, checks what it stored,
     /// and prints the report as Markdown.
     Turns(TurnsOptions),
+    /// How long `GET /projects/{id}` takes, beside the same query by pgbench
+    Reads(ReadsOptions),
+    /// Logins at a rate that no machine bears, and what other requests notice of them
+    Logins(LoginsOptions),
+    /// Connections that send or read too slowly: when they are closed, and what other requests notice of them
+    Stalls(StallsOptions),
     /// The provider that answers at once; ends with its standard input
     #[command(hide = true)]
     Provider,
@@ -48,6 +54,46 @@ pub struct TurnsOptions {
     /// An empty or new folder for the databases; it is kept [default: a temporary one, removed afterwards]
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ReadsOptions {
+    /// How long each measurement takes
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub seconds: u64,
+    /// Requests in flight, one measurement each
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,32",
+          value_parser = clap::value_parser!(u16).range(1..=900))]
+    pub concurrency: Vec<u16>,
+    /// The program to measure [default: omnichat beside this program]
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct LoginsOptions {
+    /// Login attempts per second
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rate: u32,
+    /// How long they go on
+    #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub seconds: u64,
+    /// Let every attempt through to the password hash, whatever address it comes from
+    #[arg(long)]
+    pub unlimited: bool,
+    /// The program to measure [default: omnichat beside this program]
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct StallsOptions {
+    /// Connections of each shape
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=900))]
+    pub connections: u16,
+    /// The program to measure [default: omnichat beside this program]
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
 }
 
 #[cfg(test)]

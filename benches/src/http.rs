@@ -39,6 +39,17 @@ impl Connection {
         Ok(Self { server, host, requests, _carrier: carrier })
     }
 
+    /// Reads what is there, on a new connection if the server has closed this one meanwhile.
+    pub async fn get(&mut self, uri: Uri, authorization: HeaderValue) -> anyhow::Result<(StatusCode, Bytes)> {
+        if self.requests.is_closed() {
+            *self = Self::open(self.server).await?;
+        }
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = uri;
+        request.headers_mut().insert(AUTHORIZATION, authorization);
+        self.exchange(request).await
+    }
+
     /// Posts JSON, on a new connection if the server has closed this one meanwhile.
     pub async fn post(
         &mut self,

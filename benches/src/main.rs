@@ -5,14 +5,18 @@ mod audit;
 mod batches;
 mod cli;
 mod driver;
+mod folder;
 mod http;
 mod latencies;
+mod logins;
 mod machine;
 mod pgbench;
 mod population;
 mod provider;
+mod reads;
 mod report;
 mod stack;
+mod stalls;
 mod turns;
 mod usage;
 
@@ -27,6 +31,9 @@ use cli::{Cli, Command};
 async fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Turns(options) => turns::run(&options).await,
+        Command::Reads(options) => reads::run(&options).await,
+        Command::Logins(options) => logins::run(&options).await,
+        Command::Stalls(options) => stalls::run(&options).await,
         Command::Provider => provider::run().await,
     };
     match ended {

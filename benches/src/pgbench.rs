@@ -52,6 +52,8 @@ pub struct Pgbench {
     program: PathBuf,
     options: PgConnectOptions,
     database: PgPool,
+    /// The name of the product's database.
+    product: String,
     /// For the script and the logs.
     dir: PathBuf,
 }
@@ -59,7 +61,7 @@ pub struct Pgbench {
 /// What it reached.
 #[derive(Debug)]
 pub struct Figures {
-    /// Turns per second.
+    /// Turns (runs of the script) per second.
     pub turns_per_s: f64,
     /// Of one turn: both transactions.
     pub latencies: Latencies,
@@ -98,10 +100,11 @@ impl Pgbench {
         let mut connection = PgConnection::connect_with(&product).await?;
         sqlx::raw_sql("create database pgbench").execute(&mut connection).await?;
         connection.close().await?;
+        let name = product.get_database().unwrap_or_default().to_owned();
         let options = product.database(DATABASE);
         let database = PgPoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
         host::postgres::migrate(&database).await?;
-        Ok(Some(Self { program, options, database, dir: dir.to_owned() }))
+        Ok(Some(Self { program, options, database, product: name, dir: dir.to_owned() }))
     }
 
     /// Writes turns for so long, beginning with empty tables.
@@ -110,29 +113,48 @@ impl Pgbench {
         let logs = self.dir.join("logs");
         let _ = fs::remove_dir_all(&logs);
         fs::create_dir_all(&logs)?;
-        let output = self.command(load, length, &logs).output().await?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        let failed =
-            || format!("pgbench: {}\n{said}{}", output.status, String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), failed());
-        Ok(Figures { turns_per_s: tps(&said).with_context(failed)?, latencies: read_logs(&logs)? })
+        figures(self.command(load, length, &logs), &logs).await
     }
 
     fn command(&self, Load { form, clients }: Load, length: Duration, logs: &Path) -> Command {
+        let mut command = self.client(clients, length, logs);
+        command.args(["--define", "seq=0", "--define", &format!("question={MESSAGE}")]);
+        command.args(["--define", &format!("answer={}", simulator::answer(&[Message::user(MESSAGE)]))]);
+        command.arg("--file").arg(self.dir.join(form.file())).arg(DATABASE);
+        command
+    }
+
+    /// Asks one query of the product's own database again and again.
+    pub async fn ask(&self, query: &str, clients: u32, length: Duration) -> anyhow::Result<Figures> {
+        let (script, logs) = (self.dir.join("query.sql"), self.dir.join("logs"));
+        fs::write(&script, query)?;
+        let _ = fs::remove_dir_all(&logs);
+        fs::create_dir_all(&logs)?;
+        let mut command = self.client(clients, length, &logs);
+        command.arg("--file").arg(script).arg(&self.product);
+        figures(command, &logs).await
+    }
+
+    fn client(&self, clients: u32, length: Duration, logs: &Path) -> Command {
         let host = Path::new(self.options.get_host());
         let host = self.options.get_socket().map_or(host, |socket| socket.as_path());
         let mut command = Command::new(&self.program);
         command.arg("--host").arg(host).args(["--port", &self.options.get_port().to_string()]);
         command.args(["--username", self.options.get_username(), "--no-vacuum", "--protocol", "prepared"]);
         command.args(["--client", &clients.to_string(), "--jobs", &clients.min(2).to_string()]);
-        command.args(["--time", &length.as_secs().to_string(), "--define", "seq=0"]);
-        command.args(["--define", &format!("question={MESSAGE}")]);
-        command.args(["--define", &format!("answer={}", simulator::answer(&[Message::user(MESSAGE)]))]);
+        command.args(["--time", &length.as_secs().to_string()]);
         command.arg("--log").arg("--log-prefix").arg(logs.join("log"));
-        command.arg("--file").arg(self.dir.join(form.file())).arg(DATABASE);
         command.stdin(Stdio::null()).kill_on_drop(true);
         command
     }
+}
+
+async fn figures(mut command: Command, logs: &Path) -> anyhow::Result<Figures> {
+    let output = command.output().await?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let failed = || format!("pgbench: {}\n{said}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), failed());
+    Ok(Figures { turns_per_s: tps(&said).with_context(failed)?, latencies: read_logs(logs)? })
 }
 
 /// Beside the running server's program; on PATH; where Debian puts it.

@@ -36,13 +36,15 @@ pub async fn make(server: SocketAddr, conversations: usize) -> anyhow::Result<Ve
     Ok(made)
 }
 
-async fn register(connection: &mut Connection, user: usize) -> anyhow::Result<HeaderValue> {
+/// A new user, as the header of their requests.
+pub async fn register(connection: &mut Connection, user: usize) -> anyhow::Result<HeaderValue> {
     let account = json!({ "email": format!("user{user}@example.org"), "password": "correct horse" });
     connection.ask("/auth/register", None, &account).await?;
     let session = connection.ask("/auth/login", None, &account).await?;
     Ok(format!("Bearer {}", text(&session, "access_token")?).try_into()?)
 }
 
-fn text<'a>(answer: &'a Value, field: &str) -> anyhow::Result<&'a str> {
+/// A text of an answer.
+pub fn text<'a>(answer: &'a Value, field: &str) -> anyhow::Result<&'a str> {
     answer[field].as_str().with_context(|| format!("an answer without {field}: {answer}"))
 }

@@ -26,6 +26,16 @@ const POLL: Duration = Duration::from_millis(20);
 /// How much of the program's log an error shows.
 const TAIL_LINES: usize = 20;
 
+/// A variable of the configuration, and its value.
+pub type Setting = (&'static str, &'static str);
+
+/// Nothing that one address or user may do only so often: the load comes from one of each.
+pub const UNLIMITED: [Setting; 3] = [
+    ("OMNICHAT__LIMITS__LOGINS_PER_ADDRESS_PER_MIN", "0"),
+    ("OMNICHAT__LIMITS__REGISTRATIONS_PER_ADDRESS_PER_MIN", "0"),
+    ("OMNICHAT__LIMITS__TURNS_PER_USER_PER_MIN", "0"),
+];
+
 /// Everything that runs. Dropped, it is killed.
 pub struct Stack {
     /// Where HTTP is served.
@@ -40,7 +50,7 @@ pub struct Stack {
 
 impl Stack {
     /// Starts `program up` on the data dir and waits until it is ready.
-    pub async fn start(program: &Path, data_dir: &Path) -> anyhow::Result<Self> {
+    pub async fn start(program: &Path, data_dir: &Path, settings: &[Setting]) -> anyhow::Result<Self> {
         let (provider, base_url) = start_provider().await?;
         let log = data_dir.with_extension("log");
         let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -50,6 +60,7 @@ impl Stack {
             .env("OMNICHAT__PROVIDERS__SIM__KIND", "openai-compatible")
             .env("OMNICHAT__PROVIDERS__SIM__BASE_URL", base_url)
             .envs([("LLM_PROVIDER", "sim"), ("LLM_MODEL", provider::MODEL)])
+            .envs(settings.iter().copied())
             .current_dir(data_dir.parent().unwrap_or(data_dir)) // not where an omnichat.toml may lie
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)

@@ -1,8 +1,7 @@
 //! `benches turns`: what is measured, in which order.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context, ensure};
 use tokio::time::sleep;
 
 use crate::{
@@ -10,6 +9,7 @@ use crate::{
     batches::Batches,
     cli::TurnsOptions,
     driver::{Arrivals, Closed, Driver, Open},
+    folder::Folder,
     http::Connection,
     machine::Machine,
     pgbench::{LOADS, Pgbench},
@@ -36,40 +36,14 @@ const IDLE: Duration = Duration::from_secs(2);
 pub async fn run(options: &TurnsOptions) -> anyhow::Result<()> {
     let program = stack::find_program(options.binary.as_deref())?;
     let machine = Machine::look(&program);
-    let folder = Folder::of(options)?;
+    let folder = Folder::at(options.data_dir.as_deref())?;
     say("starting omnichat with an empty data dir …");
-    let stack = Stack::start(&program, &folder.path.join("omnichat")).await?;
+    let stack = Stack::start(&program, &folder.path.join("omnichat"), &stack::UNLIMITED).await?;
     let bench = Bench::prepare(&stack, options, &folder).await?;
     let report = bench.measure(machine).await?;
     print!("{report}");
     stack.stop().await?;
     report.check()
-}
-
-/// Where everything is written.
-struct Folder {
-    path: PathBuf,
-    kept: bool,
-}
-
-impl Folder {
-    fn of(options: &TurnsOptions) -> anyhow::Result<Self> {
-        let name = format!("omnichat-bench-{}", std::process::id());
-        let path = options.data_dir.clone().unwrap_or_else(|| std::env::temp_dir().join(name));
-        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        let path = fs::canonicalize(path)?;
-        let empty = fs::read_dir(&path)?.next().is_none();
-        ensure!(empty, "{} is not empty: the counts would be wrong", path.display());
-        Ok(Self { path, kept: options.data_dir.is_some() })
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if !self.kept {
-            let _ = fs::remove_dir_all(&self.path);
-        }
-    }
 }
 
 /// A running system and what drives it.

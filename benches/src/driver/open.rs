@@ -50,8 +50,8 @@ impl Open {
         Ok(Self { timetable, due, taken: AtomicU64::new(0) })
     }
 
-    /// What is still waiting when the run's time is over is left unsent.
-    pub(super) async fn next(&self) -> Option<Instant> {
+    /// The time at which the next one was due, once it is. What is still waiting when the run's time is over is left unsent.
+    pub async fn next(&self) -> Option<Instant> {
         self.due.acquire().await.ok()?.forget();
         let message = self.taken.fetch_add(1, Ordering::Relaxed);
         let in_time = self.timetable.began.elapsed() < self.timetable.length;
