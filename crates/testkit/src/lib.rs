@@ -5,6 +5,7 @@
 //! - [`layout`]: all roles in one process, or each in its own; [`both_layouts!`] runs a test in both
 //! - [`process`]: one process of the program: started, killed, terminated
 //! - [`postgres`], [`nats`]: the private servers; [`folder`]: where all of it lives
+//! - [`toolbox`]: programs of other people that judge us
 //! - [`client`], [`user`]: HTTP as a client sees it; [`stranger`]: NATS through a client we did not write
 //! - [`eventually`](mod@eventually): waiting without sleeping
 
@@ -23,6 +24,7 @@ pub mod nats;
 pub mod postgres;
 pub mod process;
 pub mod stranger;
+pub mod toolbox;
 pub mod user;
 pub mod world;
 
@@ -32,5 +34,6 @@ pub use layout::{Layout, Role};
 pub use process::{Exit, Process};
 pub use rustix::process::Signal;
 pub use stranger::{Reply, Stranger};
+pub use toolbox::Toolbox;
 pub use user::User;
 pub use world::{World, WorldBuilder};

