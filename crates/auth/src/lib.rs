@@ -1,29 +1,37 @@
 //! Accounts: who may log in, and the tokens that prove it afterwards.
 //!
-//! - [`model`]: addresses, accounts, refresh tokens
+//! - [`model`]: addresses and accounts; [`session`]: refresh tokens
 //! - [`service`]: one method per request
-//! - [`store`]: the tables `users` and `refresh_tokens`
-//! - [`password`]: hashing, on threads of its own
+//! - [`proof`]: whether a credential is good, for the doors
+//! - [`store`]: the tables `users`, `refresh_tokens` and `api_keys`
+//! - [`password`]: hashing, on threads of its own; [`throttle`]: against guessing
 //! - [`error`]: what can go wrong, and the fault it becomes
 
 use std::sync::Arc;
 
 use bus::{Bus, Endpoints, SubscribeError};
 use host::telemetry::Metric;
-use identity::{Secret, Signer};
+use identity::{Signer, Verifier};
 use sqlx::PgPool;
-use wire::operations::{GET_ACCOUNT, LOG_IN, REGISTER, VALIDATE_ACCOUNT};
+use time::Duration;
+use wire::operations::{
+    CHANGE_PASSWORD, CHECK_API_KEY, CHECK_SESSION, CREATE_API_KEY, DELETE_API_KEY, GET_ACCOUNT,
+    LIST_API_KEYS, LOG_IN, LOG_OUT, REFRESH, REGISTER, VALIDATE_ACCOUNT,
+};
 
 pub mod error;
 pub mod model;
 pub mod password;
+pub mod proof;
 pub mod service;
+pub mod session;
 pub mod store;
+pub mod throttle;
 
 pub use error::Error;
 pub use service::Accounts;
 
-use crate::password::Passwords;
+use crate::{password::Passwords, proof::Prover, session::Lives, store::Store};
 
 /// The lives of tokens, and what password hashing may take.
 #[derive(Debug, Clone, confique::Config)]
@@ -35,6 +43,14 @@ pub struct Config {
     /// How long a session can be renewed without the password, in days.
     #[config(default = 30, validate((1..=365).contains(refresh_token_days), "must be between 1 and 365"))]
     pub refresh_token_days: u32,
+
+    /// A session that is not renewed for so long is over, in days.
+    #[config(default = 7, validate((1..=365).contains(refresh_idle_days), "must be between 1 and 365"))]
+    pub refresh_idle_days: u32,
+
+    /// How long a used refresh token brings its successor once more, in seconds; shown later, it ends the session.
+    #[config(default = 10, validate((1..=60).contains(refresh_grace_s), "must be between 1 and 60"))]
+    pub refresh_grace_s: u32,
 
     /// Threads that hash passwords. Each is busy for about 30 ms per login, with 19 MiB.
     #[config(default = 1, validate((1..=64).contains(hash_threads), "must be between 1 and 64"))]
@@ -56,23 +72,66 @@ pub enum StartError {
     Subscribe(#[from] SubscribeError),
 }
 
-/// Answers the operations of this service until the process drains; access tokens are signed with `secret`.
+impl Config {
+    /// The life of an access token, in seconds.
+    pub const fn access_token_s(&self) -> u32 {
+        self.access_token_minutes * 60
+    }
+
+    fn lives(&self) -> Lives {
+        Lives {
+            session: Duration::days(self.refresh_token_days.into()),
+            idle: Duration::days(self.refresh_idle_days.into()),
+            grace: Duration::seconds(self.refresh_grace_s.into()),
+        }
+    }
+}
+
+/// Answers the operations of this service until the process drains. Access tokens are made by `signer`; what `verifier`
+/// takes is proven.
 ///
 /// # Errors
 /// There is no thread to hash on, or the connection is closed.
-pub async fn start(bus: &Bus, pool: PgPool, secret: &Secret, config: &Config) -> Result<(), StartError> {
+pub async fn start(
+    bus: &Bus,
+    pool: PgPool,
+    signer: Signer,
+    verifier: Verifier,
+    config: &Config,
+) -> Result<Arc<Prover>, StartError> {
     let passwords = Passwords::start(config.hash_threads, config.hash_queue)?;
-    let signer = Signer::new(secret, config.access_token_minutes * 60);
-    let session_life = time::Duration::days(config.refresh_token_days.into());
-    let service = Arc::new(Accounts::new(pool, passwords, signer, session_life));
-    Endpoints::new(bus, &service)
+    let store = Store::new(pool);
+    let prover = Arc::new(Prover::new(store.clone(), verifier));
+    let service = Arc::new(Accounts::new(store, passwords, signer, config.lives(), prover.clone()));
+    serve(bus, &service).await?;
+    Ok(prover)
+}
+
+async fn serve(bus: &Bus, service: &Arc<Accounts>) -> Result<(), SubscribeError> {
+    Endpoints::new(bus, service)
         .open(REGISTER, async |s, new| s.register(new).await)
         .await?
         .open(LOG_IN, async |s, given| s.log_in(given).await)
         .await?
+        .open(REFRESH, async |s, given| s.refresh(given).await)
+        .await?
+        .open(CHECK_SESSION, async |s, proof| s.check_session(proof).await)
+        .await?
+        .open(CHECK_API_KEY, async |s, proof| s.check_api_key(proof).await)
+        .await?
         .guarded(GET_ACCOUNT, async |s, caller, _, _| s.get(caller).await)
         .await?
         .guarded(VALIDATE_ACCOUNT, async |s, caller, _, _| s.validate(caller).await)
+        .await?
+        .guarded(LOG_OUT, async |s, caller, _, given| s.log_out(caller, given).await)
+        .await?
+        .guarded(CHANGE_PASSWORD, async |s, caller, _, change| s.change_password(caller, change).await)
+        .await?
+        .guarded(CREATE_API_KEY, async |s, caller, _, new| s.create_api_key(caller, new).await)
+        .await?
+        .guarded(LIST_API_KEYS, async |s, caller, _, page| s.list_api_keys(caller, page).await)
+        .await?
+        .guarded(DELETE_API_KEY, async |s, caller, at, _| s.delete_api_key(caller, at.id()?).await)
         .await?;
     Ok(())
 }
@@ -81,6 +140,7 @@ pub async fn start(bus: &Bus, pool: PgPool, secret: &Secret, config: &Config) ->
 pub fn describe_metrics() {
     host::telemetry::describe(&[
         Metric::counter("omnichat_logins_total", "Logins, by result"),
+        Metric::counter("omnichat_refreshes_total", "Sessions renewed, or not, by result"),
         Metric::counter("omnichat_password_hashes_total", "Passwords hashed or verified"),
         Metric::histogram(
             "omnichat_password_hash_seconds",
@@ -113,6 +173,8 @@ mod tests {
         for (key, above) in [
             ("access_token_minutes", "43201"),
             ("refresh_token_days", "366"),
+            ("refresh_idle_days", "366"),
+            ("refresh_grace_s", "61"),
             ("hash_threads", "65"),
             ("hash_queue", "1025"),
         ] {

@@ -1,10 +1,5 @@
-//! Addresses, accounts and refresh tokens.
+//! Addresses and accounts.
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use secrecy::SecretString;
-use sha2::{Digest, Sha256};
-use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 use wire::UserId;
 
 /// An e-mail address in lower case: the one form that is stored and looked for.
@@ -72,35 +67,8 @@ pub fn admit(found: Option<Account>, password_is_right: bool) -> Result<Account,
     }
 }
 
-/// A refresh token, as it is stored: without the secret itself.
-#[derive(Debug, Clone)]
-pub struct RefreshToken {
-    /// Its id.
-    pub id: Uuid,
-    /// Whose session it renews.
-    pub user: UserId,
-    /// The session's first token, shared by all that come of it.
-    pub family: Uuid,
-    /// SHA-256 of the secret.
-    pub hash: [u8; 32],
-    /// When it is good no more.
-    pub expires_at: OffsetDateTime,
-}
-
-impl RefreshToken {
-    /// The first token of a session, and what its holder shows: 256 random bits.
-    pub fn first(user: UserId, now: OffsetDateTime, life: Duration) -> (Self, SecretString) {
-        let (id, bits) = (Uuid::now_v7(), rand::random::<[u8; 32]>());
-        let hash = Sha256::digest(bits).into();
-        let token = Self { id, user, family: id, hash, expires_at: now + life };
-        (token, BASE64_URL_SAFE_NO_PAD.encode(bits).into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     fn account(is_active: bool) -> Option<Account> {
@@ -125,18 +93,5 @@ mod tests {
         for (found, password_is_right, refusal) in refusals {
             assert_eq!(admit(found, password_is_right).err(), Some(refusal));
         }
-    }
-
-    #[test]
-    fn a_refresh_token_is_stored_as_the_hash_of_what_its_holder_shows() {
-        let (user, now) = (UserId::new(), wire::now());
-        let (token, secret) = RefreshToken::first(user, now, Duration::days(30));
-        let bits = BASE64_URL_SAFE_NO_PAD.decode(secret.expose_secret()).unwrap();
-        assert_eq!(bits.len(), 32);
-        assert_eq!(token.hash, <[u8; 32]>::from(Sha256::digest(&bits)));
-        assert_eq!((token.user, token.family), (user, token.id));
-        assert_eq!(token.expires_at, now + Duration::days(30));
-        let (other, _) = RefreshToken::first(user, now, Duration::days(30));
-        assert_ne!(token.hash, other.hash);
     }
 }

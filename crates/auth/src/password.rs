@@ -1,8 +1,10 @@
 //! Passwords: hashed and verified on threads of their own, as each costs 30 ms and 19 MiB.
 //!
+//! - [`most_used`]: those that nobody may have
 //! - [`scheme`]: how a hash is made and read
 //! - [`pool`]: the threads, and the bound of who waits for them
 
+pub mod most_used;
 pub mod pool;
 pub mod scheme;
 

@@ -1,13 +1,19 @@
-//! The tables `users` and `refresh_tokens`. Each method is one statement: a future that is dropped half-way leaves no open
-//! transaction behind.
+//! The tables `users`, `refresh_tokens` (in [`sessions`]) and `api_keys` (in [`api_keys`]). Each method is one statement: a
+//! future that is dropped half-way leaves no open transaction behind.
+
+mod api_keys;
+mod sessions;
+
+pub use api_keys::StoredApiKey;
 
 use identity::Principal;
 use sqlx::{PgPool, Result};
 use wire::User;
 
-use crate::model::{Account, Email, RefreshToken};
+use crate::model::{Account, Email};
 
 /// Reads and writes them.
+#[derive(Clone)]
 pub struct Store {
     pool: PgPool,
 }
@@ -69,20 +75,37 @@ impl Store {
         Ok(())
     }
 
-    /// Inserts a token; false if its user is active no more.
-    pub async fn insert_refresh_token(&self, token: &RefreshToken) -> Result<bool> {
-        let inserted = sqlx::query!(
-            "insert into refresh_tokens (id, user_id, family_id, token_hash, expires_at, created_at)
-             select $2, id, $3, $4, $5, $6 from users where id = $1 and is_active for key share",
-            token.user.uuid(),
-            token.id,
-            token.family,
-            &token.hash[..],
-            token.expires_at,
+    /// Replaces the password's hash `from` which the caller has just proven, and ends every session; false if it has changed
+    /// meanwhile.
+    pub async fn change_password(&self, caller: Principal, from: &str, to: &str) -> Result<bool> {
+        let changed = sqlx::query!(
+            "with changed as (
+                 update users set password_hash = $3, updated_at = $4
+                 where id = $1 and password_hash = $2 and is_active
+                 returning id
+             ), ended as (
+                 update refresh_tokens set revoked_at = $4
+                 where user_id = (select id from changed) and id = family_id and revoked_at is null
+             )
+             select id from changed",
+            caller.user().uuid(),
+            from,
+            to,
             wire::now(),
         )
-        .execute(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        Ok(inserted.rows_affected() > 0)
+        Ok(changed.is_some())
+    }
+
+    /// The caller's account, to be proven once more.
+    pub async fn account_of(&self, caller: Principal) -> Result<Option<Account>> {
+        sqlx::query_as!(
+            Account,
+            "select id, password_hash, is_active from users where id = $1",
+            caller.user().uuid(),
+        )
+        .fetch_optional(&self.pool)
+        .await
     }
 }

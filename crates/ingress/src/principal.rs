@@ -12,7 +12,7 @@ pub(crate) fn prove(headers: &HeaderMap, uri: &Uri, verifier: &Verifier) -> Resu
         return Err(FaultCode::InvalidToken.into());
     }
     let token = bearer(only).ok_or(FaultCode::InvalidToken)?;
-    Ok(verifier.verify(token)?)
+    Ok(verifier.verify(token)?.principal())
 }
 
 /// The scheme's case does not matter (RFC 9110 §11.1).
@@ -48,14 +48,14 @@ mod tests {
     #[test]
     fn a_bearer_token_names_its_user() {
         let user = UserId::new();
-        let token = Signer::new(&secret(), 60).sign(user).unwrap();
+        let token = Signer::new(&secret(), 60).sign(user, uuid::Uuid::now_v7()).unwrap();
         assert_eq!(proven(&[format!("Bearer {token}")], "/"), Ok(user));
         assert_eq!(proven(&[format!("bEARER {token}")], "/?x=access_token=1"), Ok(user));
     }
 
     #[test]
     fn anything_but_one_bearer_token_is_refused() {
-        let token = Signer::new(&secret(), 60).sign(UserId::new()).unwrap();
+        let token = Signer::new(&secret(), 60).sign(UserId::new(), uuid::Uuid::now_v7()).unwrap();
         let good = format!("Bearer {token}");
         assert_eq!(proven(&[], "/"), Err(FaultCode::MissingToken));
         let cases = [

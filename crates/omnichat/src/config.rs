@@ -6,11 +6,12 @@ use host::{
     ConfigError, Environment,
     config::{Effective, Loader, template},
 };
-use identity::Secret;
 use llm::{ModelConfig, ProviderConfig};
-use secrecy::SecretString;
 
-use crate::cli::{LogFormat, Shared};
+use crate::{
+    cli::{LogFormat, Shared},
+    keys::IdentityConfig,
+};
 
 /// Variables of other names, each with the key it sets.
 pub const LEGACY: &[(&str, &str)] = &[
@@ -70,24 +71,6 @@ pub struct Config {
     pub models: BTreeMap<String, ModelConfig>,
 }
 
-/// Section `[identity]`.
-#[derive(Debug, Clone, confique::Config)]
-pub struct IdentityConfig {
-    /// The shared secret that signs tokens, at least 32 bytes; also JWT_SECRET. `omnichat up` makes one by itself.
-    pub jwt_secret: Option<SecretString>,
-
-    /// How tokens are signed.
-    #[config(default = "HS256")]
-    pub jwt_algorithm: JwtAlgorithm,
-}
-
-/// An algorithm that signs tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-pub enum JwtAlgorithm {
-    /// HMAC with SHA-256, with a secret that all who sign and verify share.
-    HS256,
-}
-
 /// Section `[llm]`.
 #[derive(Debug, Clone, confique::Config)]
 pub struct LlmConfig {
@@ -97,20 +80,6 @@ pub struct LlmConfig {
 
     /// The default model; also LLM_MODEL.
     pub model: Option<String>,
-}
-
-impl IdentityConfig {
-    /// The secret, if it is long enough.
-    pub fn secret(&self) -> Result<Secret, ConfigError> {
-        let wrong = |problem: String| {
-            ConfigError::new("identity.jwt_secret", problem)
-                .advice("set JWT_SECRET, for example to the output of `openssl rand -hex 32`")
-        };
-        let secret = self.jwt_secret.clone().ok_or_else(|| wrong("is required".into()))?;
-        match self.jwt_algorithm {
-            JwtAlgorithm::HS256 => Secret::new(secret).map_err(|weak| wrong(weak.to_string())),
-        }
-    }
 }
 
 /// Reads the configuration.
@@ -170,18 +139,8 @@ mod tests {
         let shared = Shared { config: None, log: None };
         let (config, _) = load(&shared, &environment).unwrap();
         assert_eq!((config.auth.access_token_minutes, config.nats.url.as_str()), (5, "nats://h:1"));
-        assert!(config.identity.secret().is_ok());
+        assert!(config.identity.verifier().is_ok());
         assert_eq!(config.llm.model.as_deref(), Some("m"));
         assert_eq!(values.len(), LEGACY.len());
-    }
-
-    #[test]
-    fn a_weak_secret_is_named_and_not_shown() {
-        let identity = IdentityConfig {
-            jwt_secret: Some("short".to_owned().into()),
-            jwt_algorithm: JwtAlgorithm::HS256,
-        };
-        let error = identity.secret().err().unwrap().to_string();
-        assert!(error.contains("identity.jwt_secret") && !error.contains("short"), "{error}");
     }
 }

@@ -31,7 +31,7 @@ pub async fn run(shared: &Shared) -> anyhow::Result<()> {
         ("configuration", Ok("readable".to_owned())),
         (
             "token secret",
-            config.identity.secret().map(|_| "long enough".to_owned()).map_err(|error| error.to_string()),
+            config.identity.verifier().map(|_| "usable".to_owned()).map_err(|error| error.to_string()),
         ),
         ("models", models_of(&config, &environment)),
         ("postgres", postgres_of(&config).await),

@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod doctor;
 mod health;
+mod keys;
 mod models;
 mod roles;
 mod schema;

@@ -10,7 +10,6 @@ use std::{
 use anyhow::Context;
 use bus::Bus;
 use host::{ConfigError, Drain, Environment, Health, Telemetry, postgres, telemetry};
-use identity::Verifier;
 use llm::Gateway;
 use tokio::time::Instant;
 
@@ -73,7 +72,10 @@ pub async fn run(shared: &Shared, roles: &[Role]) -> anyhow::Result<()> {
     let models =
         if roles.contains(&Role::Chat) { Some(models_to_serve(&config, &environment)?) } else { None };
     if roles.iter().any(|role| role.handles_tokens()) {
-        config.identity.secret().map_err(|error| effective.locate(error))?;
+        config.identity.verifier().map_err(|error| effective.locate(error))?;
+    }
+    if roles.contains(&Role::Auth) {
+        config.identity.signer(0).map_err(|error| effective.locate(error))?;
     }
     let ground = Ground::new(config, &environment)?;
     let drain = ground.drain.clone();
@@ -127,7 +129,7 @@ pub async fn start(
     let mut http = None;
     if roles.contains(&Role::Ingress) {
         let bus = connect(ground, Role::Ingress).await?;
-        let verifier = Verifier::new(&config.identity.secret()?);
+        let verifier = config.identity.verifier()?;
         http = Some(
             ingress::start(&config.http, bus, verifier, health.clone(), telemetry.clone(), drain).await?,
         );
@@ -147,7 +149,11 @@ pub async fn start(
         bus.ready(&config.nats).await?;
         match role {
             Role::Ingress => {}
-            Role::Auth => auth::start(&bus, pool.clone(), &config.identity.secret()?, &config.auth).await?,
+            Role::Auth => {
+                let signer = config.identity.signer(config.auth.access_token_s())?;
+                let verifier = config.identity.verifier()?;
+                auth::start(&bus, pool.clone(), signer, verifier, &config.auth).await?;
+            }
             Role::Projects => projects::start(&bus, pool.clone()).await?,
             Role::Chat => {
                 let gateway = Gateway::new(models.as_ref().context("no models are configured")?)?;

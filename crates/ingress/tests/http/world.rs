@@ -108,7 +108,7 @@ impl World {
 
     /// A request of the user.
     pub fn request(&self, method: &str, path: &str) -> Builder {
-        let token = Signer::new(&secret(), 60).sign(self.user).unwrap();
+        let token = Signer::new(&secret(), 60).sign(self.user, uuid::Uuid::now_v7()).unwrap();
         self.anonymous(method, path).header("authorization", format!("Bearer {token}"))
     }
 
