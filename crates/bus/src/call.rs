@@ -26,6 +26,8 @@ pub struct Request {
 pub struct Reply {
     /// The HTTP status of the fault; absent for a success.
     pub status: Option<u16>,
+    /// Where the next page of a list begins.
+    pub next: Option<String>,
     /// The body.
     pub body: Bytes,
 }
@@ -71,7 +73,9 @@ impl Bus {
             .as_ref()
             .and_then(|headers| headers.get(header::ERROR_CODE))
             .map(|code| code.as_str().parse().unwrap_or(500));
-        Ok(Reply { status, body: message.payload })
+        let next = message.headers.as_ref().and_then(|headers| headers.get(header::NEXT));
+        let next = next.map(|cursor| cursor.as_str().to_owned());
+        Ok(Reply { status, next, body: message.payload })
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn json(body: impl Into<Bytes>) -> Response {
 }
 
 /// What a service answered, unread: only when to come back stands in a header as well.
-pub(crate) fn reply(Reply { status, body }: Reply) -> Response {
+pub(crate) fn reply(Reply { status, body, .. }: Reply) -> Response {
     match status {
         None => json(body),
         Some(status @ (429 | 503)) => {
@@ -99,11 +99,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_services_words_are_handed_on_untouched() {
-        let response = reply(Reply { status: None, body: Bytes::from_static(b"{ \"a\":1 }") });
+        let response = reply(Reply { status: None, next: None, body: Bytes::from_static(b"{ \"a\":1 }") });
         assert_eq!((response.status(), &response.headers()[CONTENT_TYPE]), (StatusCode::OK, &JSON));
         assert_eq!(body(response).await, "{ \"a\":1 }");
 
-        let response = reply(Reply { status: Some(422), body: Bytes::from_static(b"not even JSON") });
+        let response =
+            reply(Reply { status: Some(422), next: None, body: Bytes::from_static(b"not even JSON") });
         assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
         assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM);
         assert!(!response.headers().contains_key(RETRY_AFTER));
@@ -115,7 +116,7 @@ mod tests {
         let cases =
             [(429, r#"{"retry_after":7}"#, "7"), (503, r#"{"retry_after":600}"#, "60"), (503, "", "1")];
         for (status, body, seconds) in cases {
-            let response = reply(Reply { status: Some(status), body: body.into() });
+            let response = reply(Reply { status: Some(status), next: None, body: body.into() });
             assert_eq!(response.headers()[RETRY_AFTER], seconds, "{status} {body}");
         }
     }

@@ -5,15 +5,15 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 use axum::extract::FromRequestParts;
 use bus::{CallError, Reply, Request};
 use bytes::Bytes;
-use http::request::Parts;
-use identity::Principal;
-use wire::{FaultCode, Operation, OperationInfo};
+use http::{header::LINK, request::Parts};
+use uuid::Uuid;
+use wire::{Fault, FaultCode, Identity, Operation, OperationInfo};
 
 use crate::{
     answer::{self, Answer, Refusal},
+    credential,
     door::Door,
     exchange::Exchange,
-    principal,
 };
 
 /// An id to be put into a subject.
@@ -28,7 +28,9 @@ pub(crate) struct Visitor {
 /// A proven user.
 pub(crate) struct Caller {
     visitor: Visitor,
-    principal: Principal,
+    identity: Arc<Identity>,
+    /// As it was shown.
+    credential: String,
 }
 
 impl FromRequestParts<Arc<Door>> for Visitor {
@@ -45,16 +47,17 @@ impl FromRequestParts<Arc<Door>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Result<Self, Refusal> {
         let visitor = Visitor::from_request_parts(parts, door).await?;
-        let principal = principal::prove(&parts.headers, &parts.uri, &door.verifier)?;
-        visitor.exchange.user.get_or_init(|| principal.user());
-        Ok(Self { visitor, principal })
+        let credential = credential::given(&parts.headers, &parts.uri)?.to_owned();
+        let identity = door.credentials.prove(&credential, &visitor.exchange.context).await?;
+        visitor.exchange.user.get_or_init(|| identity.user_id);
+        Ok(Self { visitor, identity, credential })
     }
 }
 
 impl Visitor {
     /// Asks for an operation that needs no user.
     pub async fn ask<Q, R>(&self, operation: &Operation<Q, R>, body: Bytes) -> Answer {
-        answered(self.call(&operation.info, &[], body, None, self.door.request_timeout).await)
+        self.exchange.answered(self.call(&operation.info, &[], body, None, self.door.request_timeout).await)
     }
 
     async fn call(
@@ -77,7 +80,8 @@ impl Visitor {
 impl Caller {
     /// Asks for an operation on the things named by `ids`, which follow the user in its subject.
     pub async fn ask<Q, R>(&self, operation: &Operation<Q, R>, ids: &[SubjectId<'_>], body: Bytes) -> Answer {
-        answered(self.call(operation, ids, body, None, self.door().request_timeout).await)
+        self.check_scope(&operation.info)?;
+        self.answered(self.call(operation, ids, body, None, self.door().request_timeout).await)
     }
 
     /// As [`Caller::ask`], and leaves the lack of a reply to the caller.
@@ -89,9 +93,35 @@ impl Caller {
         idempotency_key: Option<String>,
         timeout: Duration,
     ) -> Result<Reply, CallError> {
-        let user = self.principal.user();
+        let user = self.identity.user_id;
         let subject_ids: Vec<_> = [&user as SubjectId<'_>].into_iter().chain(ids.iter().copied()).collect();
         self.visitor.call(&operation.info, &subject_ids, body, idempotency_key, timeout).await
+    }
+
+    /// Refuses an operation that the credential is not good for.
+    pub fn check_scope(&self, info: &OperationInfo) -> Result<(), Fault> {
+        match info.scope {
+            Some(scope) if !self.identity.scopes.contains(&scope) => Err(Fault::because(
+                FaultCode::InsufficientScope,
+                format!("This API key may not do that: it lacks the scope {}", scope.as_str()),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The session of the caller's token, if it has one.
+    pub fn session_id(&self) -> Option<Uuid> {
+        self.identity.session_id
+    }
+
+    /// The credential is to be asked about again.
+    pub async fn forget_credential(&self) {
+        self.door().credentials.forget(&self.credential).await;
+    }
+
+    /// The answer to this request.
+    pub fn answered(&self, result: Result<Reply, CallError>) -> Answer {
+        self.visitor.exchange.answered(result)
     }
 
     /// What every request may use.
@@ -100,7 +130,13 @@ impl Caller {
     }
 }
 
-/// The answer to a request without whose reply nothing can be said.
-pub(crate) fn answered(result: Result<Reply, CallError>) -> Answer {
-    result.map(answer::reply).map_err(|_| FaultCode::Unavailable.into())
+impl Exchange {
+    /// The answer to a request without whose reply nothing can be said.
+    fn answered(&self, result: Result<Reply, CallError>) -> Answer {
+        let reply = result.map_err(|_| FaultCode::Unavailable)?;
+        let link = reply.next.as_deref().and_then(|cursor| self.link_to(cursor));
+        let mut response = answer::reply(reply);
+        response.headers_mut().extend(link.map(|link| (LINK, link)));
+        Ok(response)
+    }
 }

@@ -5,12 +5,12 @@ use std::{num::NonZeroU32, time::Duration};
 use bus::Bus;
 use identity::Verifier;
 
-use crate::{Config, StartError, cors::Origins};
+use crate::{Config, StartError, cors::Origins, credentials::Credentials};
 
 /// One of the two doors to the services; the other is NATS itself.
 pub(crate) struct Door {
     pub bus: Bus,
-    pub verifier: Verifier,
+    pub credentials: Credentials,
     pub origins: Origins,
     pub answer_timeout: Duration,
     pub request_timeout: Duration,
@@ -22,8 +22,8 @@ impl Door {
     /// [`StartError::Origin`].
     pub fn new(config: &Config, bus: Bus, verifier: Verifier) -> Result<Self, StartError> {
         Ok(Self {
+            credentials: Credentials::new(bus.clone(), verifier),
             bus,
-            verifier,
             origins: Origins::parse(&config.allowed_origins)?,
             answer_timeout: seconds(config.answer_timeout_s),
             request_timeout: seconds(config.request_timeout_s),

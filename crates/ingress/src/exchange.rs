@@ -14,7 +14,7 @@ use bus::{Context, context::is_plain};
 use futures::FutureExt;
 use host::TraceParent;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Version,
+    HeaderMap, HeaderName, HeaderValue, Uri, Version,
     header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
 };
 use uuid::Uuid;
@@ -42,19 +42,29 @@ const PRIVATE_DATA: [(HeaderName, HeaderValue); 3] = [
 pub(crate) struct Exchange {
     /// The names that it, its answer and all it causes carry.
     pub context: Context,
+    /// What was asked for.
+    uri: Uri,
     /// For the log.
     pub user: OnceLock<UserId>,
 }
 
 impl Exchange {
-    fn new(headers: &HeaderMap) -> Self {
-        Self { context: context(headers), user: OnceLock::new() }
+    fn new(request: &Request) -> Self {
+        Self { context: context(request.headers()), uri: request.uri().clone(), user: OnceLock::new() }
+    }
+
+    /// The same list, from `cursor` on (RFC 8288).
+    pub fn link_to(&self, cursor: &str) -> Option<HeaderValue> {
+        let others = self.uri.query().into_iter().flat_map(|query| query.split('&'));
+        let others = others.filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
+        let query: Vec<_> = others.map(str::to_owned).chain([format!("cursor={cursor}")]).collect();
+        HeaderValue::try_from(format!("<{}?{}>; rel=\"next\"", self.uri.path(), query.join("&"))).ok()
     }
 }
 
 /// Runs one exchange.
 pub(crate) async fn run(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
-    let exchange = Arc::new(Exchange::new(request.headers()));
+    let exchange = Arc::new(Exchange::new(&request));
     let mut record = Record::begin(&request, exchange.clone());
     request.extensions_mut().insert(exchange.clone());
     let origin = door.origins.granted(request.headers());

@@ -5,7 +5,7 @@
 //! - `server`: connections; `router`: which path leads where; `routes`: one function per route
 //! - `exchange`: what surrounds every request; `record`: its line in the log and its count; `cors`: which pages may read
 //!   the answer
-//! - `principal`, `address`, `body`: what a request says, taken apart
+//! - `credential`, `address`, `body`: what a request says, taken apart; `credentials`: whose a credential is
 //! - `caller`: calls over the bus; `send`: the one call that may take minutes
 //! - `answer`: replies and faults as HTTP
 
@@ -17,9 +17,10 @@ mod answer;
 mod body;
 mod caller;
 mod cors;
+mod credential;
+mod credentials;
 mod door;
 mod exchange;
-mod principal;
 mod record;
 mod router;
 mod routes;
@@ -54,6 +55,7 @@ pub async fn start(
     telemetry: Telemetry,
     drain: &Drain,
 ) -> Result<SocketAddr, StartError> {
+    describe(credentials::METRICS);
     describe(record::METRICS);
     describe(server::METRICS);
     let door = Door::new(config, bus, verifier)?;

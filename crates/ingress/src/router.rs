@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     middleware::from_fn_with_state,
-    routing::{get, post},
+    routing::{delete, get, post, put},
 };
 use wire::FaultCode;
 
@@ -25,6 +25,12 @@ pub(crate) fn router(door: Arc<Door>, vitals: Vitals) -> Router {
     Router::new()
         .route("/auth/register", post(auth::register))
         .route("/auth/login", post(auth::log_in))
+        .route("/auth/refresh", post(auth::refresh))
+        .route("/auth/logout", post(auth::log_out))
+        .route("/auth/password", post(auth::change_password))
+        .route("/auth/api-keys", post(auth::create_api_key).get(auth::list_api_keys))
+        .route("/auth/api-keys/{api_key}", delete(auth::delete_api_key))
+        .route("/.well-known/jwks.json", get(auth::jwks))
         .route("/auth/validate", get(auth::validate))
         .route("/auth/me", get(auth::me))
         .route("/projects", post(projects::create).get(projects::list))
@@ -37,6 +43,15 @@ pub(crate) fn router(door: Arc<Door>, vitals: Vitals) -> Router {
             "/projects/{project}/prompts/{prompt}",
             get(prompts::get).put(prompts::update).delete(prompts::delete),
         )
+        .route("/projects/{project}/prompts/{prompt}/versions", get(prompts::versions))
+        .route("/projects/{project}/prompts/{prompt}/versions/{version}", get(prompts::version))
+        .route("/projects/{project}/prompts/{prompt}/rollback", post(prompts::roll_back))
+        .route("/projects/{project}/prompts/{prompt}/labels", get(prompts::labels))
+        .route(
+            "/projects/{project}/prompts/{prompt}/labels/{label}",
+            put(prompts::label).delete(prompts::unlabel),
+        )
+        .route("/projects/{project}/prompts/{prompt}/render", post(prompts::render))
         .route("/conversations", post(conversations::create))
         .route("/conversations/project/{project}", get(conversations::list))
         .route(

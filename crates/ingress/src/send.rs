@@ -13,7 +13,7 @@ use wire::{
 
 use crate::{
     answer::{Answer, Refusal},
-    caller::{Caller, answered},
+    caller::Caller,
 };
 
 /// The client's key of a send; ours if it gave none.
@@ -47,17 +47,18 @@ struct Standing {
 impl Caller {
     /// Sends a message and waits for its turn's outcome, as long as `answer_timeout_s` allows.
     pub async fn send(&self, to: ConversationId, IdempotencyKey(key): IdempotencyKey, body: Bytes) -> Answer {
+        self.check_scope(&SEND_MESSAGE.info)?;
         let send =
             async |body, timeout| self.call(&SEND_MESSAGE, &[&to], body, Some(key.clone()), timeout).await;
         match send(body.clone(), self.door().answer_timeout).await {
             Err(CallError::TimedOut) => {}
-            result => return answered(result),
+            result => return self.answered(result),
         }
         let Some(turn) = self.find(&key).await else { return Err(FaultCode::AnswerPending.into()) };
         if turn.status != TurnStatus::Running {
             // The outcome came without reaching us; the same key brings it again.
             if let Ok(reply) = send(body, self.door().request_timeout).await {
-                return answered(Ok(reply));
+                return self.answered(Ok(reply));
             }
         }
         Err(Fault::new(FaultCode::AnswerPending).of_turn(turn.id).into())

@@ -1,12 +1,23 @@
-//! Accounts.
+//! Accounts, sessions and API keys.
 
+use axum::extract::State;
 use bytes::Bytes;
-use wire::operations::{GET_ACCOUNT, LOG_IN, REGISTER, VALIDATE_ACCOUNT};
+use http::Uri;
+use std::sync::Arc;
+use wire::{
+    ApiKeyId, Fault, FaultCode, LogOut,
+    operations::{
+        CHANGE_PASSWORD, CREATE_API_KEY, DELETE_API_KEY, GET_ACCOUNT, LIST_API_KEYS, LOG_IN, LOG_OUT,
+        REFRESH, REGISTER, VALIDATE_ACCOUNT,
+    },
+};
 
 use crate::{
-    answer::Answer,
+    address::{PathId, page_as_body},
+    answer::{Answer, json},
     body::JsonBody,
     caller::{Caller, Visitor},
+    door::Door,
 };
 
 pub(crate) async fn register(visitor: Visitor, JsonBody(body): JsonBody) -> Answer {
@@ -17,10 +28,55 @@ pub(crate) async fn log_in(visitor: Visitor, JsonBody(body): JsonBody) -> Answer
     visitor.ask(&LOG_IN, body).await
 }
 
+pub(crate) async fn refresh(visitor: Visitor, JsonBody(body): JsonBody) -> Answer {
+    visitor.ask(&REFRESH, body).await
+}
+
+/// Ends the session of the token. An API key has none, and one without a session of ours cannot end by itself.
+pub(crate) async fn log_out(caller: Caller) -> Answer {
+    let Some(session_id) = caller.session_id() else {
+        return Err(
+            Fault::because(FaultCode::InsufficientScope, "This credential has no session to end").into()
+        );
+    };
+    let body =
+        serde_json::to_vec(&LogOut { session_id: Some(session_id) }).map_err(|_| FaultCode::Internal)?;
+    let answer = caller.ask(&LOG_OUT, &[], body.into()).await;
+    caller.forget_credential().await;
+    answer
+}
+
+pub(crate) async fn change_password(caller: Caller, JsonBody(body): JsonBody) -> Answer {
+    let answer = caller.ask(&CHANGE_PASSWORD, &[], body).await;
+    caller.forget_credential().await;
+    answer
+}
+
 pub(crate) async fn validate(caller: Caller) -> Answer {
     caller.ask(&VALIDATE_ACCOUNT, &[], Bytes::new()).await
 }
 
 pub(crate) async fn me(caller: Caller) -> Answer {
     caller.ask(&GET_ACCOUNT, &[], Bytes::new()).await
+}
+
+pub(crate) async fn create_api_key(caller: Caller, JsonBody(body): JsonBody) -> Answer {
+    caller.ask(&CREATE_API_KEY, &[], body).await
+}
+
+pub(crate) async fn list_api_keys(caller: Caller, uri: Uri) -> Answer {
+    caller.ask(&LIST_API_KEYS, &[], page_as_body(&uri)?).await
+}
+
+pub(crate) async fn delete_api_key(caller: Caller, PathId(key): PathId<ApiKeyId>) -> Answer {
+    caller.ask(&DELETE_API_KEY, &[&key], Bytes::new()).await
+}
+
+/// The public keys of our tokens, for those who verify them elsewhere; nothing, where a shared secret signs.
+pub(crate) async fn jwks(State(door): State<Arc<Door>>) -> Answer {
+    let keys = door.credentials.verifier().public_keys();
+    if keys.is_empty() {
+        return Err(FaultCode::RouteNotFound.into());
+    }
+    Ok(json(identity::jwks(&keys).to_string()))
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::Uri;
+use serde_json::Value;
 use wire::{
     ConversationId, ProjectId,
     operations::{
@@ -11,7 +12,7 @@ use wire::{
 };
 
 use crate::{
-    address::{PathId, query_as_body},
+    address::{PathId, query_as_body, query_fields},
     answer::Answer,
     body::JsonBody,
     caller::Caller,
@@ -20,13 +21,14 @@ use crate::{
 
 /// The project stands in the body or, when there is none, in the query.
 pub(crate) async fn create(caller: Caller, uri: Uri, JsonBody(body): JsonBody) -> Answer {
-    let body = if body.is_empty() { query_as_body(&uri, "project_id")? } else { body };
+    let body = if body.is_empty() { query_as_body(&uri, &["project_id"])? } else { body };
     caller.ask(&CREATE_CONVERSATION, &[], body).await
 }
 
-pub(crate) async fn list(caller: Caller, PathId(project): PathId<ProjectId>) -> Answer {
-    let body = serde_json::json!({ "project_id": project }).to_string();
-    caller.ask(&LIST_CONVERSATIONS, &[], body.into()).await
+pub(crate) async fn list(caller: Caller, PathId(project): PathId<ProjectId>, uri: Uri) -> Answer {
+    let mut fields = query_fields(&uri, &["limit", "cursor"])?;
+    fields.insert("project_id".into(), project.to_string().into());
+    caller.ask(&LIST_CONVERSATIONS, &[], Value::from(fields).to_string().into()).await
 }
 
 pub(crate) async fn get(caller: Caller, PathId(conversation): PathId<ConversationId>) -> Answer {
@@ -50,7 +52,7 @@ pub(crate) async fn messages(
     PathId(conversation): PathId<ConversationId>,
     uri: Uri,
 ) -> Answer {
-    caller.ask(&LIST_MESSAGES, &[&conversation], query_as_body(&uri, "branch")?).await
+    caller.ask(&LIST_MESSAGES, &[&conversation], query_as_body(&uri, &["branch", "limit", "cursor"])?).await
 }
 
 pub(crate) async fn send(

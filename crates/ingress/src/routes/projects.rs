@@ -1,6 +1,7 @@
 //! Projects.
 
 use bytes::Bytes;
+use http::Uri;
 use wire::{
     ProjectId,
     operations::{
@@ -8,14 +9,19 @@ use wire::{
     },
 };
 
-use crate::{address::PathId, answer::Answer, body::JsonBody, caller::Caller};
+use crate::{
+    address::{PathId, page_as_body},
+    answer::Answer,
+    body::JsonBody,
+    caller::Caller,
+};
 
 pub(crate) async fn create(caller: Caller, JsonBody(body): JsonBody) -> Answer {
     caller.ask(&CREATE_PROJECT, &[], body).await
 }
 
-pub(crate) async fn list(caller: Caller) -> Answer {
-    caller.ask(&LIST_PROJECTS, &[], Bytes::new()).await
+pub(crate) async fn list(caller: Caller, uri: Uri) -> Answer {
+    caller.ask(&LIST_PROJECTS, &[], page_as_body(&uri)?).await
 }
 
 pub(crate) async fn get(caller: Caller, PathId(project): PathId<ProjectId>) -> Answer {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bus::{Bus, CallError, Passwords, Role};
+use bus::{Bus, CallError, Incoming, Passwords, Role};
 use bytes::Bytes;
 use confique::Config as _;
 use host::{
@@ -25,7 +25,7 @@ use hyper_util::rt::TokioIo;
 use identity::{Secret, Signer, Verifier};
 use ingress::{Config, StartError};
 use tokio::net::TcpStream;
-use wire::{Problem, UserId, operations};
+use wire::{Identity, Problem, Scope, SessionProof, UserId, operations};
 
 /// Everything that a test needs; it ends with the test.
 pub struct World {
@@ -93,7 +93,30 @@ impl World {
         let bus = connect(&nats, Role::Ingress, &drain).await;
         let verifier = Verifier::new(&secret());
         let address = ingress::start(&config, bus, verifier, health.clone(), telemetry(), &drain).await?;
-        Ok(Self { address, health, drain, rest, user: UserId::new(), nats, _dir: dir })
+        let world = Self { address, health, drain, rest, user: UserId::new(), nats, _dir: dir };
+        world.let_everybody_in().await;
+        Ok(world)
+    }
+
+    /// Plays the auth service, for which every session is open.
+    async fn let_everybody_in(&self) {
+        let bus = connect(&self.nats, Role::Auth, &self.rest).await;
+        let answering = bus.clone();
+        let take = move |incoming: Incoming| {
+            let bus = answering.clone();
+            async move {
+                let proof: SessionProof = incoming.decode().unwrap();
+                let identity = Identity {
+                    user_id: proof.user_id,
+                    scopes: Scope::ALL.to_vec(),
+                    session_id: proof.session_id,
+                    expires_at: Some(proof.expires_at),
+                };
+                bus.reply(&incoming.reply_to, &identity).await;
+            }
+        };
+        bus.subscribe_operation(&operations::CHECK_SESSION.info, take).await.unwrap();
+        subscribed(&bus).await;
     }
 
     /// A connection to NATS on which a test plays a service.
