@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, connection::State};
 use bytes::Bytes;
 use futures::StreamExt;
-use host::{Drain, telemetry::Metric};
+use host::{ConfigError, Drain, telemetry::Metric};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
+use wire::limits::PAYLOAD_BYTES_MAX;
 
 /// How to reach NATS.
 #[derive(Debug, Clone, confique::Config)]
@@ -78,9 +79,9 @@ impl Role {
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The address is not one.
-    #[error("nats.url: {0}")]
-    Address(String),
+    /// The configuration must change: the address is none, or leads to a server that does not suit.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The server refused the role's user, or there is no server.
     #[error("cannot connect to NATS as {role}: {reason}")]
     Refused {
@@ -98,14 +99,6 @@ pub enum ConnectError {
         found: String,
         /// The name it should have.
         wanted: String,
-    },
-    /// The server lacks what takeover of a partition needs.
-    #[error("nats-server {found} is too old: {wanted} or later is needed")]
-    TooOld {
-        /// Its version.
-        found: String,
-        /// The oldest that will do.
-        wanted: &'static str,
     },
 }
 
@@ -217,7 +210,9 @@ impl Bus {
 fn addresses(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {
     url.split(',')
         .map(|address| {
-            address.trim().parse::<ServerAddr>().map_err(|error| ConnectError::Address(error.to_string()))
+            let wrong =
+                |_| ConfigError::new("nats.url", "is not an address").advice("give it as nats://host:port");
+            address.trim().parse::<ServerAddr>().map_err(wrong).map_err(Into::into)
         })
         .collect()
 }
@@ -248,9 +243,23 @@ fn check_server(client: &Client, config: &Config) -> Result<(), ConnectError> {
     }
     let (major, minor, patch) = OLDEST_SERVER;
     if !client.is_server_compatible(major, minor, patch) {
-        return Err(ConnectError::TooOld { found: info.version, wanted: "2.14" });
+        return Err(unsuitable(format!(
+            "it is version {}, and 2.14 is the oldest that will do",
+            info.version
+        )));
+    }
+    if !info.jetstream {
+        return Err(unsuitable("JetStream is off: give it a section jetstream {}".into()));
+    }
+    if info.max_payload < PAYLOAD_BYTES_MAX {
+        let found = info.max_payload;
+        return Err(unsuitable(format!("its max_payload is {found}, and {PAYLOAD_BYTES_MAX} is the least")));
     }
     Ok(())
+}
+
+fn unsuitable(problem: String) -> ConnectError {
+    ConfigError::new("nats.url", format!("leads to a NATS server that does not suit: {problem}")).into()
 }
 
 fn report(role: Role, event: &Event) {

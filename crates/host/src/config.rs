@@ -15,6 +15,7 @@ mod file;
 mod mask;
 mod node;
 mod read;
+mod slip;
 mod template;
 mod wording;
 
@@ -101,6 +102,7 @@ impl<'a> Loader<'a> {
     /// The first mistake found: an unreadable file, TOML that does not parse, an unknown key, a value of the wrong
     /// type, a field validation that failed, a required key that is missing.
     pub fn load<C: Config>(self) -> Result<Loaded<C>, ConfigError> {
+        slip::refuse(self.prefix, self.environment, &C::META)?;
         let tree = self.merge()?;
         let layer: C::Layer = read(&tree)?;
         let effective = Effective::new(&C::META, &tree);
@@ -121,7 +123,7 @@ impl<'a> Loader<'a> {
             }
         }
         for (name, value) in self.environment.iter() {
-            if let Some(path) = self.path_of(name)?.filter(|_| !value.is_empty()) {
+            if let Some(path) = self.path_of(name).filter(|_| !value.is_empty()) {
                 tree.set(path.split("__"), Node::text(name, value))?;
             }
         }
@@ -131,19 +133,9 @@ impl<'a> Loader<'a> {
         Ok(tree)
     }
 
-    /// `OMNICHAT__POSTGRES__URL` → `postgres__url`. One underscore after the prefix is a slip worth an error, unless
-    /// no double one follows: an orchestrator makes names like `OMNICHAT_SERVICE_HOST` of its own accord.
-    fn path_of(&self, name: &str) -> Result<Option<String>, ConfigError> {
-        let Some(rest) = name.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix('_')) else {
-            return Ok(None);
-        };
-        match rest.strip_prefix('_') {
-            Some(path) => Ok(Some(path.to_lowercase())),
-            None if rest.contains("__") => Err(ConfigError::new("", "is not a known variable")
-                .at(name)
-                .advice(format!("did you mean {}__{rest}?", self.prefix))),
-            None => Ok(None),
-        }
+    /// `OMNICHAT__POSTGRES__URL` → `postgres__url`.
+    fn path_of(&self, name: &str) -> Option<String> {
+        Some(name.strip_prefix(self.prefix)?.strip_prefix("__")?.to_lowercase())
     }
 
     /// confique reports a missing key in prose; the key stands between quotes.

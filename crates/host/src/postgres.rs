@@ -57,15 +57,19 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// Opens a pool whose connections show as `application_name` in `pg_stat_activity`. A server that is not there yet is
-/// waited for, with growing pauses, until `deadline`.
+/// waited for, with growing pauses, until `deadline`; without one, for as long as it takes.
 ///
 /// # Errors
-/// [`Error::Config`] if the URL is absent or is none; [`Error::Unreachable`] after the deadline, or at once when
-/// waiting cannot help (wrong password, no such database); [`Error::Unsuitable`] for a server older than 15, a
-/// standby, or a database that is not UTF-8.
-pub async fn connect(config: &Config, application_name: &str, deadline: Instant) -> Result<PgPool, Error> {
+/// [`Error::Config`] if the URL is absent, is none, or leads to a server older than 15, a standby, or a database that is
+/// not UTF-8; [`Error::Unreachable`] after the deadline, or at once when waiting cannot help (wrong password, no such
+/// database).
+pub async fn connect(
+    config: &Config,
+    application_name: &str,
+    deadline: impl Into<Option<Instant>>,
+) -> Result<PgPool, Error> {
     let options = options(config, application_name)?;
-    let server = reach(&options, deadline).await?;
+    let server = reach(&options, deadline.into()).await?;
     server.suits()?;
     tracing::info!(version = server.version, pool_size = config.pool_size, "connected to PostgreSQL");
     for setting in server.weak_settings() {
@@ -104,7 +108,7 @@ fn options(config: &Config, application_name: &str) -> Result<PgConnectOptions, 
     ]))
 }
 
-async fn reach(options: &PgConnectOptions, deadline: Instant) -> Result<Server, Error> {
+async fn reach(options: &PgConnectOptions, deadline: Option<Instant>) -> Result<Server, Error> {
     let mut pause = BACKOFF_MIN;
     loop {
         let refused = match timeout(ATTEMPT_TIMEOUT, look(options)).await {
@@ -113,11 +117,13 @@ async fn reach(options: &PgConnectOptions, deadline: Instant) -> Result<Server, 
             Err(_) => sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()),
         };
         let error = Error::unreachable(options, refused);
-        if Instant::now() >= deadline || !error.may_pass() {
+        let over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if over || !error.may_pass() {
             return Err(error);
         }
         tracing::warn!(%error, retry_ms = pause.as_millis() as u64, "waiting for PostgreSQL");
-        sleep_until(deadline.min(Instant::now() + pause)).await;
+        let next = Instant::now() + pause;
+        sleep_until(deadline.map_or(next, |deadline| deadline.min(next))).await;
         pause = BACKOFF_MAX.min(pause * 2);
     }
 }

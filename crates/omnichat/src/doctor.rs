@@ -75,10 +75,12 @@ async fn postgres_of(config: &Config) -> Finding {
         let mut connection = pool.acquire().await.map_err(|error| error.to_string())?;
         let server = Server::look(&mut connection).await.map_err(|error| error.to_string())?;
         let schema = postgres::check(&pool).await.map_err(|error| error.to_string())?;
-        let weak = server.weak_settings();
-        let settings =
-            if weak.is_empty() { "durable".to_owned() } else { format!("NOT durable: {}", weak.join(", ")) };
-        Ok(format!("PostgreSQL {}; {settings}; {schema}", server.version))
+        match server.weak_settings()[..] {
+            [] => Ok(format!("PostgreSQL {}; durable; {schema}", server.version)),
+            ref weak => {
+                Err(format!("PostgreSQL {} may lose accepted turns: {}", server.version, weak.join(", ")))
+            }
+        }
     };
     timeout(PATIENCE, look).await.unwrap_or_else(|_| Err("no answer".into()))
 }

@@ -42,8 +42,15 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stderr, reason = "the last word of a command that failed")]
 fn report(error: &anyhow::Error) -> ExitCode {
     eprintln!("omnichat: {error:#}");
-    let usage = error.chain().any(|cause| cause.is::<host::ConfigError>() || cause.is::<llm::ConfigError>());
-    ExitCode::from(if usage { EXIT_USAGE } else { 1 })
+    ExitCode::from(if error.chain().any(is_configuration) { EXIT_USAGE } else { 1 })
+}
+
+/// A transparent error is not its own source, so those that hold a mistake are looked into.
+fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.is::<host::ConfigError>()
+        || cause.is::<llm::ConfigError>()
+        || matches!(cause.downcast_ref(), Some(host::postgres::Error::Config(_)))
+        || matches!(cause.downcast_ref(), Some(bus::ConnectError::Config(_)))
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {

@@ -3,7 +3,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,7 +14,6 @@ use anyhow::Context;
 use bus::Bus;
 use host::{ConfigError, Drain, Environment, Health, Telemetry, postgres, telemetry};
 use llm::Gateway;
-use tokio::time::Instant;
 
 use crate::{
     cli::Shared,
@@ -22,8 +24,6 @@ use crate::{
 
 /// What runs may take this long to finish when the process is told to stop.
 pub const GRACE: Duration = Duration::from_secs(30);
-/// A database that is not there after this long stops the start; an orchestrator will try again.
-const POSTGRES_WITHIN: Duration = Duration::from_secs(60);
 
 /// What every role of a process stands on.
 pub struct Ground {
@@ -126,6 +126,9 @@ pub async fn start(
     models: Option<llm::Config>,
 ) -> anyhow::Result<Option<SocketAddr>> {
     let Ground { config, health, drain, telemetry, .. } = ground;
+    let started = Arc::new(AtomicBool::new(false));
+    let asked = started.clone();
+    health.add("roles", move || std::future::ready(all_started(&asked)));
     let mut http = None;
     if roles.contains(&Role::Ingress) {
         let bus = connect(ground, Role::Ingress).await?;
@@ -163,7 +166,17 @@ pub async fn start(
         bus.settle().await?;
         tracing::debug!(role = role.on_bus().name(), "started");
     }
+    started.store(true, Ordering::Release);
     Ok(http)
+}
+
+/// Until then a check that is missing would look like one that passed.
+fn all_started(started: &AtomicBool) -> Result<String, String> {
+    if started.load(Ordering::Acquire) {
+        Ok("started".into())
+    } else {
+        Err("waiting for what they stand on".into())
+    }
 }
 
 /// Connects a role. Its connection is closed last: during a drain it still carries answers.
@@ -179,8 +192,7 @@ async fn connect(ground: &Ground, role: Role) -> anyhow::Result<Bus> {
 }
 
 async fn connect_postgres(ground: &Ground) -> anyhow::Result<sqlx::PgPool> {
-    let deadline = Instant::now() + POSTGRES_WITHIN;
-    let pool = postgres::connect(&ground.config.postgres, "omnichat", deadline).await?;
+    let pool = postgres::connect(&ground.config.postgres, "omnichat", None).await?;
     postgres::check(&pool).await.context("run `omnichat migrate`")?;
     let checked = pool.clone();
     ground.health.add("postgres", move || {

@@ -18,9 +18,6 @@ pub enum Error {
         /// The reason.
         source: sqlx::Error,
     },
-    /// Another server or database is needed.
-    #[error("this PostgreSQL does not suit: {0}")]
-    Unsuitable(String),
     /// The schema must be migrated first.
     #[error(
         "the database's schema is at {database}, older than this program's {program}: run `omnichat migrate`"
@@ -68,6 +65,12 @@ pub enum Error {
 const TRANSIENT: [&str; 4] = ["57P03", "57P01", "57P02", "53300"];
 
 impl Error {
+    /// Another server or database is needed, so the address must change.
+    pub(super) fn unsuitable(problem: &str) -> Self {
+        ConfigError::new("postgres.url", format!("leads to a PostgreSQL that does not suit: {problem}"))
+            .into()
+    }
+
     pub(super) fn unreachable(options: &PgConnectOptions, source: sqlx::Error) -> Self {
         let address = match options.get_socket() {
             Some(folder) => folder.display().to_string(),

@@ -84,7 +84,7 @@ pub async fn pending(pool: &PgPool) -> Result<Vec<Pending>, Error> {
 /// For readiness: the server answers, takes writes, and has the schema of this program. Says the versions of both.
 ///
 /// # Errors
-/// As [`pending`], and [`Error::SchemaOlder`], [`Error::Unsuitable`].
+/// As [`pending`], and [`Error::SchemaOlder`], [`Error::Config`] for a server that does not suit.
 pub async fn check(pool: &PgPool) -> Result<String, Error> {
     let mut connection = pool.acquire().await?;
     let server = Server::look(&mut connection).await?;

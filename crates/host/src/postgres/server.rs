@@ -41,7 +41,7 @@ impl Server {
     }
 
     /// # Errors
-    /// [`Error::Unsuitable`], naming what does not suit.
+    /// [`Error::Config`], naming what does not suit.
     pub(super) fn suits(&self) -> Result<(), Error> {
         let Self { version, version_number, is_standby, encoding, .. } = self;
         let problem = if *version_number < MAJOR_MIN * 10_000 {
@@ -53,7 +53,7 @@ impl Server {
         } else {
             return Ok(());
         };
-        Err(Error::Unsuitable(problem))
+        Err(Error::unsuitable(&problem))
     }
 
     /// The settings that weaken the promise that an accepted turn survives, if any.
