@@ -1,6 +1,6 @@
 //! What can go wrong with a request.
 
-use wire::{Fault, FaultCode};
+use wire::{Fault, FaultCode, FieldError};
 
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +11,12 @@ pub enum Error {
     /// The project is the caller's, and has no prompt of this id.
     #[error("the project has no such prompt")]
     PromptNotFound,
+    /// The change was made from another version than the current one, which is this.
+    #[error("the prompt has version {0} by now")]
+    VersionConflict(i32),
+    /// The prompt has as many labels as there may be.
+    #[error("the prompt has too many labels")]
+    TooManyLabels,
     /// The caller's token outlived the account.
     #[error("the caller's account is gone")]
     AccountGone,
@@ -27,6 +33,15 @@ impl From<Error> for Fault {
         match error {
             Error::ProjectNotFound => FaultCode::ProjectNotFound.into(),
             Error::PromptNotFound => FaultCode::PromptNotFound.into(),
+            Error::VersionConflict(version) => Self::because(
+                FaultCode::VersionConflict,
+                format!("The prompt has version {version} by now: read it again"),
+            ),
+            Error::TooManyLabels => Self::invalid(vec![FieldError {
+                field: "label".into(),
+                code: "out_of_range".into(),
+                message: "the prompt has 50 labels, as many as there may be: delete one".into(),
+            }]),
             Error::AccountGone => FaultCode::AccountDisabled.into(),
             Error::Refused(fault) => fault,
             Error::Database(error) if host::postgres::is_away(&error) => FaultCode::Unavailable.into(),

@@ -27,10 +27,15 @@ pub use service::Projects;
 /// The connection is closed.
 pub async fn start(bus: &Bus, pool: PgPool) -> Result<(), SubscribeError> {
     let service = Arc::new(Projects::new(pool));
-    Endpoints::new(bus, &service)
+    serve(bus, &service).await?;
+    serve_versions(bus, &service).await
+}
+
+async fn serve(bus: &Bus, service: &Arc<Projects>) -> Result<(), SubscribeError> {
+    Endpoints::new(bus, service)
         .guarded(CREATE_PROJECT, async |s, caller, _, new| s.create_project(caller, new).await)
         .await?
-        .guarded(LIST_PROJECTS, async |s, caller, _, _| s.list_projects(caller).await)
+        .guarded(LIST_PROJECTS, async |s, caller, _, page| s.list_projects(caller, page).await)
         .await?
         .guarded(GET_PROJECT, async |s, caller, at, _| s.get_project(caller, at.id()?).await)
         .await?
@@ -42,7 +47,7 @@ pub async fn start(bus: &Bus, pool: PgPool) -> Result<(), SubscribeError> {
         .await?
         .guarded(CREATE_PROMPT, async |s, caller, at, new| s.create_prompt(caller, at.id()?, new).await)
         .await?
-        .guarded(LIST_PROMPTS, async |s, caller, at, _| s.list_prompts(caller, at.id()?).await)
+        .guarded(LIST_PROMPTS, async |s, caller, at, page| s.list_prompts(caller, at.id()?, page).await)
         .await?
         .guarded(GET_PROMPT, async |s, caller, at, _| s.get_prompt(caller, at.id()?, at.id()?).await)
         .await?
@@ -51,6 +56,35 @@ pub async fn start(bus: &Bus, pool: PgPool) -> Result<(), SubscribeError> {
         })
         .await?
         .guarded(DELETE_PROMPT, async |s, caller, at, _| s.delete_prompt(caller, at.id()?, at.id()?).await)
+        .await?;
+    Ok(())
+}
+
+async fn serve_versions(bus: &Bus, service: &Arc<Projects>) -> Result<(), SubscribeError> {
+    Endpoints::new(bus, service)
+        .guarded(LIST_PROMPT_VERSIONS, async |s, caller, at, page| {
+            s.list_versions(caller, at.id()?, at.id()?, page).await
+        })
+        .await?
+        .guarded(GET_PROMPT_VERSION, async |s, caller, at, which| {
+            s.get_version(caller, at.id()?, at.id()?, which).await
+        })
+        .await?
+        .guarded(ROLL_BACK_PROMPT, async |s, caller, at, to| {
+            s.roll_back(caller, at.id()?, at.id()?, to).await
+        })
+        .await?
+        .guarded(LIST_PROMPT_LABELS, async |s, caller, at, _| s.list_labels(caller, at.id()?, at.id()?).await)
+        .await?
+        .guarded(LABEL_PROMPT, async |s, caller, at, label| s.label(caller, at.id()?, at.id()?, label).await)
+        .await?
+        .guarded(UNLABEL_PROMPT, async |s, caller, at, label| {
+            s.unlabel(caller, at.id()?, at.id()?, label).await
+        })
+        .await?
+        .guarded(RENDER_PROMPT, async |s, caller, at, request| {
+            s.render(caller, at.id()?, at.id()?, request).await
+        })
         .await?;
     Ok(())
 }

@@ -1,13 +1,21 @@
 //! The rules of projects and prompts: one method per request. What belongs to somebody else is not found, like what does
 //! not exist.
 
+mod versions;
+
 use identity::Principal;
 use sqlx::PgPool;
+use uuid::Uuid;
 use wire::{
-    Done, NewProject, NewPrompt, Page, Project, ProjectId, Prompt, PromptId, UpdateProject, UpdatePrompt,
+    Done, List, ListPage, NewProject, NewPrompt, Page, Project, ProjectId, Prompt, PromptId, UpdateProject,
+    UpdatePrompt,
+    operations::{LIST_PROJECTS, LIST_PROMPTS},
 };
 
-use crate::{Error, model, store::Store};
+use crate::{
+    Error, model,
+    store::{Changed, Rows, Store},
+};
 
 /// Keeps projects and prompts.
 pub struct Projects {
@@ -27,9 +35,11 @@ impl Projects {
         Ok(project)
     }
 
-    /// The caller's projects, oldest first, as many as fit on a page.
-    pub async fn list_projects(&self, caller: Principal) -> Result<Page<Project>, Error> {
-        Ok(Page::whole(self.store.projects(caller).await?))
+    /// The caller's projects, oldest first.
+    pub async fn list_projects(&self, caller: Principal, page: ListPage) -> Result<Page<Project>, Error> {
+        let list = List::new(caller.user(), &LIST_PROJECTS.info, &[]);
+        let rows = self.store.projects(caller, list.position(&page)?, page.limit().into()).await?;
+        Ok(page_of(rows, &list, |project| project.id.uuid()))
     }
 
     /// A project.
@@ -81,13 +91,19 @@ impl Projects {
         }
     }
 
-    /// The prompts of a project at their current versions, oldest first, as many as fit on a page.
-    pub async fn list_prompts(&self, caller: Principal, project: ProjectId) -> Result<Page<Prompt>, Error> {
-        let prompts = self.store.prompts(caller, project).await?;
-        if prompts.is_empty() {
+    /// The prompts of a project at their current versions, oldest first.
+    pub async fn list_prompts(
+        &self,
+        caller: Principal,
+        project: ProjectId,
+        page: ListPage,
+    ) -> Result<Page<Prompt>, Error> {
+        let list = List::new(caller.user(), &LIST_PROMPTS.info, &[&project]);
+        let rows = self.store.prompts(caller, project, list.position(&page)?, page.limit().into()).await?;
+        if rows.entries.is_empty() {
             self.get_project(caller, project).await?;
         }
-        Ok(Page::whole(prompts))
+        Ok(page_of(rows, &list, |prompt| prompt.id.uuid()))
     }
 
     /// A prompt at its current version.
@@ -111,20 +127,19 @@ impl Projects {
         id: PromptId,
         changes: UpdatePrompt,
     ) -> Result<Prompt, Error> {
-        let UpdatePrompt { name, content, if_version: _ } = changes;
-        let prompt = match content {
-            Some(content) => self.store.add_version(caller, project, id, name, content).await?,
-            None => {
-                if let Some(name) = name {
-                    self.store.rename_prompt(caller, project, id, &name).await?;
-                }
-                self.store.prompt(caller, project, id).await?
+        let wanted = changes.if_version;
+        if changes.content.is_some() {
+            if let Changed::To(prompt) = self.store.add_version(caller, project, id, changes).await? {
+                return Ok(prompt);
             }
-        };
-        match prompt {
-            Some(prompt) => Ok(prompt),
-            None => Err(self.missing_prompt(caller, project).await),
+        } else if changes.name.is_some() {
+            self.store.rename_prompt(caller, project, id, &changes).await?;
         }
+        let prompt = self.get_prompt(caller, project, id).await?;
+        if wanted.is_some_and(|wanted| wanted != prompt.version) {
+            return Err(Error::VersionConflict(prompt.version));
+        }
+        Ok(prompt)
     }
 
     /// Deletes a prompt with its versions.
@@ -145,6 +160,12 @@ impl Projects {
     async fn missing_prompt(&self, caller: Principal, project: ProjectId) -> Error {
         self.get_project(caller, project).await.err().unwrap_or(Error::PromptNotFound)
     }
+}
+
+/// The page of what a query found.
+fn page_of<T>(rows: Rows<T>, list: &List, position: impl Fn(&T) -> Uuid) -> Page<T> {
+    let last = rows.entries.last().filter(|_| rows.more).map(position);
+    Page { next: last.map(|last| list.cursor(last)), entries: rows.entries }
 }
 
 fn done(message: &str) -> Done {

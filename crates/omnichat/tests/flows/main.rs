@@ -5,13 +5,17 @@
 #![expect(clippy::disallowed_methods, reason = "a test awaits the tasks it spawns, or ends with them")]
 
 mod accounts;
+mod api_keys;
 mod bodies;
 mod conversations;
 mod idempotency;
 mod isolation;
+mod lists;
 mod nats_door;
 mod projects;
+mod prompts;
 mod provider_faults;
+mod sessions;
 mod turns;
 
 use std::time::Duration;

@@ -1,0 +1,91 @@
+//! What a template may not contain. The engine bounds the steps of a rendering, not its memory: an operator that puts texts
+//! together doubles them with every step. So values can be chosen, tested and repeated, but not built.
+
+/// The tags that may stand between `{%` and `%}`.
+const TAGS: [&str; 6] = ["if", "elif", "else", "endif", "for", "endfor"];
+
+/// The longest tag, in bytes. The engine walks through an expression, and through a chain of `elif`, by recursion: what is
+/// longer could run out of stack.
+const TAG_BYTES_MAX: usize = 512;
+/// Branches of all conditions.
+const BRANCHES_MAX: usize = 100;
+
+/// Why this template is refused, if it is.
+pub(super) fn of(template: &str) -> Option<String> {
+    let (mut rest, mut branches) = (template, 0);
+    while let Some(start) = rest.find('{') {
+        let tag = &rest[start..];
+        let (end, inside) = match tag.as_bytes().get(1) {
+            Some(b'{') => ("}}", true),
+            Some(b'%') => ("%}", true),
+            Some(b'#') => ("#}", false),
+            _ => {
+                rest = &tag[1..];
+                continue;
+            }
+        };
+        let body = &tag[2..];
+        let length = if inside { end_of_tag(body, end) } else { body.find(end) }?;
+        let code = &body[..length];
+        let line = template[..template.len() - tag.len()].matches('\n').count() + 1;
+        branches += usize::from(end == "%}" && code.contains("elif"));
+        if branches > BRANCHES_MAX {
+            return Some(format!("line {line}: more than {BRANCHES_MAX} branches"));
+        }
+        if inside && code.len() > TAG_BYTES_MAX {
+            return Some(format!("line {line}: a tag has more than {TAG_BYTES_MAX} bytes"));
+        }
+        let refused = if inside { refused_code(code).or_else(|| refused_tag(code, end)) } else { None };
+        if let Some(what) = refused {
+            return Some(format!("line {line}: {what} is not offered in prompts"));
+        }
+        rest = &body[length + 2..];
+    }
+    None
+}
+
+/// Where the tag ends: outside of its texts in quotes. A tag without an end is the engine's to refuse.
+fn end_of_tag(body: &str, end: &str) -> Option<usize> {
+    let mut quote = None;
+    let mut escaped = false;
+    for (at, c) in body.char_indices() {
+        match quote {
+            Some(_) if escaped => escaped = false,
+            Some(_) if c == '\\' => escaped = true,
+            Some(open) if c == open => quote = None,
+            Some(_) => {}
+            None if c == '"' || c == '\'' => quote = Some(c),
+            None if body[at..].starts_with(end) => return Some(at),
+            None => {}
+        }
+    }
+    None
+}
+
+/// An operator that builds values.
+fn refused_code(code: &str) -> Option<String> {
+    let (mut quote, mut escaped, mut before) = (None, false, ' ');
+    // `{{-`, `{%+` and their like only trim what is around them.
+    for c in code.trim_matches(['-', '+']).chars() {
+        match quote {
+            Some(_) if escaped => escaped = false,
+            Some(_) if c == '\\' => escaped = true,
+            Some(open) if c == open => quote = None,
+            Some(_) => continue,
+            None if c == '"' || c == '\'' => quote = Some(c),
+            None if matches!(c, '~' | '+' | '*' | '{') => return Some(format!("the operator {c}")),
+            None if c == '[' && !(before.is_alphanumeric() || matches!(before, '_' | ']' | ')')) => {
+                return Some("a list".into());
+            }
+            None => {}
+        }
+        before = c;
+    }
+    None
+}
+
+fn refused_tag(code: &str, end: &str) -> Option<String> {
+    let word = code.trim_start_matches(['-', '+']).split_whitespace().next().unwrap_or_default();
+    let word = word.trim_end_matches(['-', '+']);
+    (end == "%}" && !TAGS.contains(&word)).then(|| format!("{{% {word:.32} %}}"))
+}
