@@ -36,8 +36,19 @@ impl Stranger {
 
     /// Asks, and waits for the one reply.
     pub async fn request(&self, subject: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
+        let reply = self.try_request(subject, headers, body).await;
+        reply.unwrap_or_else(|error| panic!("{subject}: {error}"))
+    }
+
+    /// As [`Stranger::request`]; an error says why no reply came, such as that nobody listens.
+    pub async fn try_request(
+        &self,
+        subject: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Reply, String> {
         let reply = self.0.request_with_headers(subject.to_owned(), map(headers), body.into()).await;
-        Reply(reply.unwrap_or_else(|error| panic!("{subject}: {error}")))
+        reply.map(Reply).map_err(|error| error.to_string())
     }
 
     /// Publishes a request whose answer goes to `reply_to`.
@@ -85,6 +96,14 @@ impl Reply {
     /// A header; empty if absent.
     pub fn header(&self, name: &str) -> &str {
         self.0.headers.as_ref().and_then(|headers| headers.get(name)).map_or("", |value| value.as_str())
+    }
+
+    /// Every header, by name.
+    pub fn headers(&self) -> Vec<(String, String)> {
+        let headers = self.0.headers.iter().flat_map(HeaderMap::iter);
+        headers
+            .flat_map(|(name, values)| values.iter().map(|value| (name.to_string(), value.to_string())))
+            .collect()
     }
 
     /// The body.

@@ -111,6 +111,11 @@ impl World {
         self.door.address()
     }
 
+    /// Where NATS is: `nats://127.0.0.1:4222`.
+    pub fn nats_url(&self) -> String {
+        self.nats.url()
+    }
+
     /// Somebody without a token.
     pub fn client(&self) -> Client {
         Client::new(self.door.clone())

@@ -87,12 +87,17 @@ const fn is_json_start(byte: u8) -> bool {
     matches!(byte, b'[' | b'"' | b't' | b'f' | b'n' | b'-' | b'0'..=b'9')
 }
 
+/// Values within values, as many as in JSON. Reading is recursive, and the reader's own bound is more than a thread's stack
+/// holds.
+const DEPTH_MAX: usize = 128;
+
 fn from_message_pack<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
     if !matches!(body.first(), Some(0x80..=0x8f | 0xde | 0xdf)) {
         return Err(not_an_object());
     }
     let mut rest = body;
     let mut reader = rmp_serde::Deserializer::new(&mut rest).with_human_readable();
+    reader.set_max_depth(DEPTH_MAX);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         match error.into_inner() {
@@ -219,6 +224,8 @@ mod tests {
         for cut in 1..body.len() {
             assert!(Encoding::MessagePack.decode::<Sample>(&body[..cut]).is_err(), "cut at {cut}");
         }
+        let deep = [&[0x81, 0xa1, b'a'][..], &[0x91; 10_000]].concat();
+        assert_eq!(from_message_pack::<serde_json::Value>(&deep).unwrap_err().code, FaultCode::MalformedBody);
         let huge = [0x81, 0xa4, b'n', b'a', b'm', b'e', 0xdb, 0xff, 0xff, 0xff, 0xff];
         assert!(Encoding::MessagePack.decode::<Sample>(&huge).is_err());
         assert_eq!(

@@ -3,6 +3,9 @@
 #![cfg(test)]
 
 mod configuration;
+mod framing;
+mod http;
+mod nats;
 mod program;
 mod schema;
 mod servers;

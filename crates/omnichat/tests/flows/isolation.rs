@@ -1,126 +1,130 @@
-//! What is somebody else's looks exactly like what does not exist, for every route that takes an id.
+//! What is somebody else's looks exactly like what does not exist: every operation over NATS and every route over HTTP,
+//! with every kind of id that is not one's own in every place where an id stands.
+//!
+//! - `rows`: the requests, one per operation and route; a test says which one is missing
+//! - `things`: what a user has, and the kinds of ids that they do not have
+//! - `doors`: both ways to ask, and all of an answer that can be compared
 
-use reqwest::Method;
-use serde_json::{Value, json};
-use testkit::{Answer, Layout, User, both_layouts, user::text};
+mod doors;
+mod rows;
+mod things;
 
-use crate::{NOWHERE, world};
+use serde_json::Value;
+use testkit::{Layout, User, World, both_layouts};
 
-both_layouts![what_is_anothers_looks_like_what_does_not_exist];
+use self::{
+    doors::{Door, Shown},
+    rows::{OPERATIONS, ROUTES, Row},
+    things::{Ids, Kind, Things},
+};
+use crate::world;
 
-/// Ids of one of each.
-#[derive(Clone)]
-struct Things {
-    project: String,
-    prompt: String,
-    conversation: String,
-    turn: String,
+both_layouts![
+    over_http_what_is_anothers_looks_like_what_does_not_exist,
+    over_nats_what_is_anothers_looks_like_what_does_not_exist,
+    lists_hold_ones_own_things_alone,
+];
+
+async fn over_http_what_is_anothers_looks_like_what_does_not_exist(layout: Layout) {
+    let world = world(layout).start().await;
+    let (ana, bob) = (world.user().await, world.user().await);
+    every_row(&world, &ana, &bob, ROUTES, &Door::Http(bob.clone())).await;
 }
 
-impl Things {
-    async fn of(user: &User) -> Self {
-        let project = user.project().await;
-        let prompts = format!("/projects/{project}/prompts");
-        let prompt = text(&user.post(&prompts, json!({ "name": "p", "content": "c" })).await.ok()["id"]);
-        let conversation =
-            text(&user.post("/conversations", json!({ "project_id": project })).await.ok()["id"]);
-        let turn = text(&user.send(&conversation, "a secret of Ana's").await.ok()["turn_id"]);
-        Self { project, prompt, conversation, turn }
+async fn over_nats_what_is_anothers_looks_like_what_does_not_exist(layout: Layout) {
+    let world = world(layout).start().await;
+    let (ana, bob) = (world.user().await, world.user().await);
+    let door = Door::Nats(world.nats_as_developer(&bob).await, bob.id.clone());
+    every_row(&world, &ana, &bob, OPERATIONS, &door).await;
+}
+
+/// Asks for Ana's things in the place of Bob, in every way there is.
+async fn every_row(world: &World, ana: &User, bob: &User, rows: &[Row], door: &Door) {
+    let (hers, his) = (Things::of(ana).await, Things::of(bob).await);
+    let kinds = Kind::all(ana, &hers, bob).await;
+    let nothing = Ids::of_nothing();
+    let (before, calls) = (record(world).await, world.provider().calls().len());
+
+    let mut wrong = Vec::new();
+    let mut asked = 0;
+    for row in rows {
+        for strangers in row.choices() {
+            for kind in kinds.iter().filter(|kind| kind.fits(row, &strangers)) {
+                let foreign = row.filled(&his.ids.with(&strangers, &kind.ids));
+                let missing = row.filled(&his.ids.with(&strangers, &nothing));
+                let (found, expected) = (door.ask(&foreign).await, door.ask(&missing).await);
+                asked += 1;
+                wrong
+                    .extend(difference(row, &found, &expected, &hers).map(|difference| {
+                        format!("{row} with {} as {strangers:?}: {difference}", kind.name)
+                    }));
+            }
+        }
     }
+    assert!(wrong.is_empty(), "{} of {asked}:\n  {}\n", wrong.len(), wrong.join("\n  "));
+    assert!(asked > 4 * rows.len(), "{asked} questions are too few to say anything");
+    assert_eq!(record(world).await, before, "nothing that is recorded has changed");
+    assert_eq!(world.provider().calls().len(), calls, "nobody has called a model");
+}
 
-    fn none(id: &str) -> Self {
-        let [project, prompt, conversation, turn] = [id; 4].map(str::to_owned);
-        Self { project, prompt, conversation, turn }
+fn difference(row: &Row, found: &Shown, expected: &Shown, hers: &Things) -> Option<String> {
+    if found != expected {
+        return Some(format!("{found:?}\n    and not {expected:?}"));
     }
+    if found.status != row.status {
+        return Some(format!("{found:?}\n    which is not {}", row.status));
+    }
+    found.holds(&hers.canary).then(|| format!("tells a word of hers: {found:?}"))
 }
 
-/// Every route with an id, in a path or in a body.
-fn routes(of: &Things) -> Vec<(Method, String, Option<Value>)> {
-    let Things { project, prompt, conversation, turn } = of;
-    let (project_path, prompts) = (format!("/projects/{project}"), format!("/projects/{project}/prompts"));
-    let (prompt_path, talk) = (format!("{prompts}/{prompt}"), format!("/conversations/{conversation}"));
-    let named = || Some(json!({ "name": "mine now" }));
-    vec![
-        (Method::GET, project_path.clone(), None),
-        (Method::PUT, project_path.clone(), named()),
-        (Method::PATCH, project_path.clone(), named()),
-        (Method::DELETE, project_path, None),
-        (Method::POST, prompts.clone(), Some(json!({ "name": "p", "content": "c" }))),
-        (Method::GET, prompts, None),
-        (Method::GET, prompt_path.clone(), None),
-        (Method::PUT, prompt_path.clone(), Some(json!({ "content": "mine now" }))),
-        (Method::DELETE, prompt_path, None),
-        (Method::POST, format!("/conversations?project_id={project}"), None),
-        (Method::POST, "/conversations".into(), Some(json!({ "project_id": project }))),
-        (Method::POST, "/conversations".into(), Some(json!({ "project_id": project, "prompt_id": prompt }))),
-        (Method::GET, format!("/conversations/project/{project}"), None),
-        (Method::GET, talk.clone(), None),
-        (Method::PATCH, talk.clone(), Some(json!({ "title": "mine now" }))),
-        (Method::DELETE, talk.clone(), None),
-        (Method::GET, format!("{talk}/messages"), None),
-        (Method::GET, format!("{talk}/messages?branch=all"), None),
-        (Method::POST, format!("{talk}/messages"), Some(json!({ "content": "hi" }))),
-        (Method::GET, format!("/turns/{turn}"), None),
-    ]
+/// Every row of every table, but what notes how often a session or key was used.
+async fn record(world: &World) -> Vec<(String, Value)> {
+    let tables = "select table_name::text from information_schema.tables
+        where table_schema = 'public' and table_type = 'BASE TABLE' order by 1";
+    let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(world.sql()).await.unwrap();
+    let mut record = Vec::new();
+    for table in tables {
+        let rows = format!("select coalesce(jsonb_agg(t order by t::text), '[]') from {table} t");
+        let rows: Value = sqlx::query_scalar(sqlx::AssertSqlSafe(rows)).fetch_one(world.sql()).await.unwrap();
+        record.push((table, rows));
+    }
+    assert!(record.len() > 5, "{record:?}");
+    record
 }
 
-/// The routes to a prompt, through a project that is the caller's own.
-fn routes_to_prompt(project: &str, prompt: &str) -> Vec<(Method, String, Option<Value>)> {
-    let path = format!("/projects/{project}/prompts/{prompt}");
-    vec![
-        (Method::GET, path.clone(), None),
-        (Method::PUT, path.clone(), Some(json!({ "content": "mine now" }))),
-        (Method::DELETE, path, None),
-        (Method::POST, "/conversations".into(), Some(json!({ "project_id": project, "prompt_id": prompt }))),
-    ]
-}
-
-async fn ask(user: &User, (method, path, body): &(Method, String, Option<Value>)) -> Answer {
-    let headers: &[_] = if body.is_some() { &[("content-type", "application/json")] } else { &[] };
-    let body = body.as_ref().map(|body| body.to_string().into());
-    user.request(method.clone(), path, headers, body).await.unwrap()
-}
-
-/// All of an answer but what names the request.
-fn shown(answer: &Answer) -> (u16, Vec<String>, Value) {
-    let mut names: Vec<_> = answer.headers.keys().map(ToString::to_string).collect();
-    names.sort_unstable();
-    let mut problem = answer.json();
-    problem.as_object_mut().unwrap().remove("request_id");
-    (answer.status, names, problem)
-}
-
-async fn what_is_anothers_looks_like_what_does_not_exist(layout: Layout) {
+async fn lists_hold_ones_own_things_alone(layout: Layout) {
     let world = world(layout).start().await;
     let (ana, bob) = (world.user().await, world.user().await);
     let hers = Things::of(&ana).await;
-    let his = bob.project().await;
-    let before = everything(&ana, &hers).await;
-
-    let nothing = routes(&Things::none(NOWHERE));
-    for (foreign, missing) in routes(&hers).iter().zip(&nothing) {
-        let foreign = (foreign, shown(&ask(&bob, foreign).await));
-        assert_eq!(foreign.1.0, 404, "{:?}", foreign.0);
-        assert_eq!(foreign.1, shown(&ask(&bob, missing).await), "{:?}", foreign.0);
+    let his = Things::of(&bob).await;
+    let nats = Door::Nats(world.nats_as_developer(&bob).await, bob.id.clone());
+    for (rows, door) in [(ROUTES, Door::Http(bob.clone())), (OPERATIONS, nats)] {
+        let mut seen = 0;
+        for row in rows.iter().filter(|row| row.reads) {
+            let shown = door.ask(&row.filled(&his.ids)).await;
+            assert_eq!(shown.status, 200, "{row}: {shown:?}");
+            assert!(!shown.holds(&hers.canary), "{row} tells a word of hers: {shown:?}");
+            assert!(!shown.holds(&ana.id), "{row} tells who she is: {shown:?}");
+            seen += usize::from(shown.holds(&his.canary));
+        }
+        assert!(seen >= 8, "his own words were seen in {seen} answers only");
     }
-    let missing = routes_to_prompt(&his, NOWHERE);
-    for (foreign, missing) in routes_to_prompt(&his, &hers.prompt).iter().zip(&missing) {
-        let answer = ask(&bob, foreign).await;
-        answer.fault(404, "prompt_not_found");
-        assert_eq!(shown(&answer), shown(&ask(&bob, missing).await), "{foreign:?}");
-    }
-    for malformed in routes(&Things::none("x")).iter().filter(|(_, path, _)| path.contains("/x")) {
-        assert_eq!(ask(&bob, malformed).await.status, 404, "{malformed:?}");
-    }
-    assert_eq!(bob.get("/projects").await.ok().as_array().unwrap().len(), 1);
-    assert_eq!(everything(&ana, &hers).await, before, "nothing of hers has changed");
-    assert_eq!(world.provider().calls().len(), 1, "nobody but her has called a model");
 }
 
-async fn everything(ana: &User, hers: &Things) -> Vec<Value> {
-    let mut all = Vec::new();
-    for route in routes(hers).iter().filter(|(method, ..)| *method == Method::GET) {
-        all.push(ask(ana, route).await.ok());
+/// An operation is in `OPERATIONS`, or no id of a thing can stand in its request.
+#[test]
+fn every_operation_has_a_row() {
+    let guarded = wire::operations::ALL.iter().filter(|info| info.is_guarded());
+    let missing: Vec<_> = guarded
+        .filter(|info| !OPERATIONS.iter().any(|row| row.name == info.name && row.target == info.pattern))
+        .map(|info| format!("{} {}", info.name, info.pattern))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "add a row with a request to OPERATIONS in tests/flows/isolation/rows.rs for\n  {}",
+        missing.join("\n  ")
+    );
+    for row in OPERATIONS {
+        assert!(wire::operations::ALL.iter().any(|info| info.name == row.name), "{row} is no operation");
     }
-    all
 }
