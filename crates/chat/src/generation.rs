@@ -8,7 +8,7 @@ use std::{
 
 use llm::{Answering, CallError, Event, FinishReason, Message, Prompt};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use wire::{Settings, TurnEvent, TurnId, Usage, UserId};
+use wire::{ConversationId, Fault, FaultCode, Settings, TurnEvent, TurnId, Usage, UserId, template};
 
 use crate::{
     conversation,
@@ -30,6 +30,8 @@ pub struct Job {
     pub turn: TurnId,
     /// Whose it is.
     pub user: UserId,
+    /// In which conversation.
+    pub conversation: ConversationId,
     /// Counts from 1.
     pub attempt: i16,
     /// The model to call.
@@ -53,8 +55,10 @@ pub enum System {
     None,
     /// It is known.
     Known(PromptVersion, Arc<str>),
-    /// It is to be read first.
+    /// It is to be read and filled in first.
     Load(PromptVersion),
+    /// There should be one, and is not any more.
+    Missing,
 }
 
 /// How a call ended.
@@ -75,6 +79,9 @@ pub enum CallFailure {
     /// The provider's doing, or ours towards it.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// The prompt is gone, or cannot be filled in.
+    #[error("the prompt cannot be used: {0}")]
+    Prompt(Fault),
     /// The prompt could not be read.
     #[error("the prompt could not be read")]
     Database(#[from] sqlx::Error),
@@ -136,7 +143,7 @@ impl Call<'_> {
             _ => TurnEvent::Restarted { turn_id: self.turn, attempt },
         })
         .await;
-        self.load(system).await?;
+        self.load(job.conversation, system).await?;
         let mut messages = Vec::with_capacity(job.messages.len() + 1);
         if let System::Known(_, text) = system {
             messages.push(Message::system(text.clone()));
@@ -156,14 +163,17 @@ impl Call<'_> {
         Ok(completion)
     }
 
-    async fn load(&self, system: &mut System) -> Result<(), sqlx::Error> {
-        if let System::Load(version) = system {
-            let version = *version;
-            *system = match self.resources.store.load_prompt(version).await? {
-                Some(text) => System::Known(version, text),
-                None => System::None,
-            };
-        }
+    async fn load(&self, conversation: ConversationId, system: &mut System) -> Result<(), CallFailure> {
+        let missing = || CallFailure::Prompt(FaultCode::PromptNotFound.into());
+        let version = match system {
+            System::None | System::Known(..) => return Ok(()),
+            System::Missing => return Err(missing()),
+            System::Load(version) => *version,
+        };
+        let found = self.resources.store.load_prompt(conversation, version).await?;
+        let (content, variables) = found.ok_or_else(missing)?;
+        let text = template::render(&content, &variables).map_err(CallFailure::Prompt)?;
+        *system = System::Known(version, text.into());
         Ok(())
     }
 

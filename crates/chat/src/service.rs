@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use identity::Principal;
 use wire::{
-    Branch, Conversation, ConversationId, Done, FaultCode, FindTurn, ListConversations, ListMessages,
+    Branch, Conversation, ConversationId, Done, FaultCode, FindTurn, List, ListConversations, ListMessages,
     Message, NewConversation, Page, Turn, TurnId, UpdateConversation,
+    operations::{LIST_CONVERSATIONS, LIST_MESSAGES},
+    template,
 };
 
 use crate::{error::Error, front::check_model, resources::Resources};
@@ -16,21 +18,6 @@ pub struct Service {
 }
 
 type Result<T> = std::result::Result<T, Error>;
-
-/// The text in one list of messages, in bytes: with all that surrounds it, it must fit into one reply.
-const LIST_BYTES_MAX: usize = wire::limits::PAYLOAD_BYTES_MAX / 4 * 3;
-
-/// The last messages whose text fits.
-fn newest_within(mut messages: Vec<Message>, bytes_max: usize) -> Vec<Message> {
-    let mut bytes = 0;
-    let fitting = messages.iter().rev().take_while(|message| {
-        bytes += message.content.len();
-        bytes <= bytes_max
-    });
-    let too_many = messages.len() - fitting.count();
-    messages.drain(..too_many);
-    messages
-}
 
 impl Service {
     /// Over the resources of this process.
@@ -43,9 +30,15 @@ impl Service {
         check_model(&self.resources, new.model.as_deref())?;
         let store = &self.resources.store;
         if new.prompt_id.is_some() {
-            let surroundings = store.surroundings(caller, &new).await?;
-            if surroundings.project && !(surroundings.prompt && surroundings.version) {
-                return Err(FaultCode::PromptNotFound.into());
+            match store.chosen_prompt(caller, &new).await? {
+                // A variable without a value would fail every turn: better now.
+                Some(content) => {
+                    drop(template::render(&content, &new.variables.clone().unwrap_or_default())?)
+                }
+                None if store.owns_project(caller, new.project_id).await? => {
+                    return Err(FaultCode::PromptNotFound.into());
+                }
+                None => return Err(FaultCode::ProjectNotFound.into()),
             }
         }
         store.create_conversation(caller, new).await?.ok_or(FaultCode::ProjectNotFound.into())
@@ -62,12 +55,14 @@ impl Service {
 
     /// Lists the conversations of a project, oldest first.
     pub async fn list(&self, caller: Principal, of: ListConversations) -> Result<Page<Conversation>> {
-        self.resources
-            .store
-            .list_conversations(caller, of.project_id)
-            .await?
-            .map(Page::whole)
-            .ok_or(FaultCode::ProjectNotFound.into())
+        let (store, page) = (&self.resources.store, of.page());
+        let list = List::new(caller.user(), &LIST_CONVERSATIONS.info, &[&of.project_id]);
+        let after = list.position(&page)?;
+        let found = store.list_conversations(caller, of.project_id, after, page.limit().into()).await?;
+        if found.entries.is_empty() && !store.owns_project(caller, of.project_id).await? {
+            return Err(FaultCode::ProjectNotFound.into());
+        }
+        Ok(found.page(&list, |conversation| conversation.id.uuid()))
     }
 
     /// Changes what is given. Turns that are accepted from now on see it.
@@ -92,22 +87,27 @@ impl Service {
         Ok(Done { message: "Conversation deleted successfully".into() })
     }
 
-    /// Lists the messages of a conversation, oldest first.
+    /// Lists the messages of a conversation: the newest page first, each page oldest first.
     pub async fn messages(
         &self,
         caller: Principal,
         id: ConversationId,
         which: ListMessages,
     ) -> Result<Page<Message>> {
-        let store = &self.resources.store;
-        let messages = match which.branch.unwrap_or(Branch::Active) {
-            Branch::Active => store.active_path(caller, id).await?,
-            Branch::All => store.all_branches(caller, id).await?,
+        let (store, page) = (&self.resources.store, which.page());
+        let branch = which.branch.unwrap_or(Branch::Active);
+        let list = List::new(caller.user(), &LIST_MESSAGES.info, &[&id, &(branch == Branch::All)]);
+        let (before, limit) = (list.position(&page)?, page.limit().into());
+        let found = match branch {
+            Branch::Active => store.active_path(caller, id, before, limit).await?,
+            Branch::All => store.all_branches(caller, id, before, limit).await?,
         };
-        if messages.is_empty() {
+        if found.entries.is_empty() {
             self.get(caller, id).await?;
         }
-        Ok(Page::whole(newest_within(messages, LIST_BYTES_MAX)))
+        let mut page = found.page(&list, |message| message.id.uuid());
+        page.entries.reverse();
+        Ok(page)
     }
 
     /// Shows a turn.

@@ -164,6 +164,8 @@ pub struct Turn {
     pub idempotency_key: Option<String>,
     /// The model asked for.
     pub model: String,
+    /// The version of the conversation's prompt that opened it; null: it has none.
+    pub prompt_version: Option<i32>,
     /// When it was accepted.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,

@@ -131,6 +131,7 @@ struct Known {
     user: UserId,
     deleted: bool,
     prompt: Option<PromptId>,
+    follows_label: bool,
     next_seq: i64,
     window: Window,
 }
@@ -260,6 +261,7 @@ impl State {
             user: history.user,
             deleted: history.deleted,
             prompt: history.prompt,
+            follows_label: history.follows_label,
             next_seq: history.next_seq,
             window,
         });

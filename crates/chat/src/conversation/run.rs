@@ -4,7 +4,7 @@ use identity::Principal;
 use ractor::{Actor, ActorProcessingErr};
 use wire::{Answer, Fault, FaultCode, Problem, TurnEvent, limits};
 
-use super::{Again, Message, Stage, State};
+use super::{Again, Known, Message, Stage, State};
 use crate::{
     error::fault_of_call,
     generation::{self, CallFailure, Generated, Generation, Job, System},
@@ -78,7 +78,8 @@ impl State {
             attempt: turn.attempts,
             model: turn.model.clone(),
             settings: turn.settings.clone(),
-            system: self.system(known.prompt.zip(turn.prompt_version)),
+            conversation: self.id,
+            system: self.system(known, turn.prompt_version),
             messages,
             traceparent: turn.waiters.first().and_then(|waiter| waiter.context.traceparent.clone()),
             told: turn.told,
@@ -99,9 +100,14 @@ impl State {
         Ok(())
     }
 
-    fn system(&self, wanted: Option<(wire::PromptId, i32)>) -> System {
-        let Some((prompt, version)) = wanted else { return System::None };
-        let wanted = PromptVersion { prompt, version };
+    /// The prompt that opens the call. What the conversation was told to follow and is not there any more is missed, not
+    /// left out.
+    fn system(&self, known: &Known, version: Option<i32>) -> System {
+        let wanted = match (known.prompt, version) {
+            (Some(prompt), Some(version)) => PromptVersion { prompt, version },
+            (_, None) if known.follows_label => return System::Missing,
+            _ => return System::None,
+        };
         match &self.system {
             System::Known(version, text) if *version == wanted => System::Known(wanted, text.clone()),
             _ => System::Load(wanted),
@@ -125,6 +131,7 @@ impl State {
                 self.finish(Ending::Failed(fault_of_call(&error)));
             }
             // The provider was not called.
+            Err(CallFailure::Prompt(fault)) => self.finish(Ending::Failed(fault)),
             Err(CallFailure::Database(error)) => {
                 tracing::warn!(turn = %generated.turn, %error, "a prompt could not be read; trying again");
                 self.retry(Again::Generate);

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-use wire::{ConversationId, MessageId, PromptId, Settings, TurnId, UserId};
+use identity::Principal;
+use serde_json::{Map, Value};
+use sqlx::types::Json;
+use wire::{ConversationId, MessageId, NewConversation, PromptId, Settings, TurnId, UserId};
 
 use super::Store;
 use crate::model::{BodyHash, PromptVersion};
@@ -17,6 +19,8 @@ pub struct History {
     pub deleted: bool,
     /// Its prompt.
     pub prompt: Option<PromptId>,
+    /// It follows a label of the prompt.
+    pub follows_label: bool,
     /// The place of the next turn.
     pub next_seq: i64,
     /// The newest turns of the active path, oldest first, the open ones included.
@@ -62,7 +66,7 @@ impl Store {
     /// of the conversation. None if there never was one.
     pub async fn load_history(&self, id: ConversationId, turns_max: i32) -> sqlx::Result<Option<History>> {
         let found = sqlx::query!(
-            r#"select c.user_id as "owner?", c.prompt_id, c.deleted_at, t.user_id as "sender?", t.seq as "seq?"
+            r#"select c.user_id as "owner?", c.prompt_id, c.prompt_label, c.deleted_at, t.user_id as "sender?", t.seq as "seq?"
                from (select 1) one
                left join conversations c on c.id = $1
                left join lateral (select user_id, seq from turns where conversation_id = $1 order by seq desc limit 1) t
@@ -77,6 +81,7 @@ impl Store {
             user: user.into(),
             deleted: found.owner.is_none() || found.deleted_at.is_some(),
             prompt: found.prompt_id.map(Into::into),
+            follows_label: found.prompt_label.is_some(),
             next_seq: found.seq.map_or(0, |seq| seq + 1),
             turns,
         }))
@@ -125,16 +130,49 @@ impl Store {
         Ok(turns.collect())
     }
 
-    /// The content of a prompt's version.
-    pub async fn load_prompt(&self, of: PromptVersion) -> sqlx::Result<Option<Arc<str>>> {
-        let content = sqlx::query_scalar!(
-            "select content from prompt_versions where prompt_id = $1 and version = $2",
+    /// The content of a prompt's version, and the values that a conversation has for its variables. The owner was proven when
+    /// the conversation's turn was accepted.
+    pub async fn load_prompt(
+        &self,
+        conversation: ConversationId,
+        of: PromptVersion,
+    ) -> sqlx::Result<Option<(String, Map<String, Value>)>> {
+        let found = sqlx::query!(
+            r#"select v.content, c.variables as "variables: Json<Map<String, Value>>"
+               from prompt_versions v, conversations c where v.prompt_id = $1 and v.version = $2 and c.id = $3"#,
             of.prompt.uuid(),
             of.version,
+            conversation.uuid(),
         )
         .fetch_optional(&self.pool)
         .await?;
-        Ok(content.map(Into::into))
+        Ok(found.map(|found| (found.content, found.variables.0)))
+    }
+
+    /// The content of the version that a new conversation would begin with.
+    pub async fn chosen_prompt(
+        &self,
+        caller: Principal,
+        new: &NewConversation,
+    ) -> sqlx::Result<Option<String>> {
+        sqlx::query_scalar!(
+            "select v.content
+             from projects p
+             join prompts r on r.project_id = p.id
+             join prompt_versions v on v.prompt_id = r.id
+             where p.user_id = $1 and p.id = $2 and r.id = $3 and v.version = case
+                 when $4::integer is not null then $4
+                 when $5::text is not null then
+                     (select l.version from prompt_labels l where l.prompt_id = r.id and l.label = $5)
+                 else r.current_version end",
+            caller.user().uuid(),
+            new.project_id.uuid(),
+            new.prompt_id.map(|id| id.uuid()),
+            new.prompt_version,
+            new.prompt_label,
+        )
+        .fetch_optional(&self.pool)
+        .await
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod conversations;
 mod history;
+mod messages;
 mod partitions;
 mod turns;
 
@@ -10,6 +11,9 @@ pub(crate) use history::settings_from;
 pub use history::{History, OpenTurn, PastTurn};
 pub use partitions::Attempt;
 use sqlx::PgPool;
+use uuid::Uuid;
+use wire::{List, Page};
+
 pub use turns::{Sent, StoredTurn};
 
 /// The chat service's access to Postgres.
@@ -22,6 +26,34 @@ impl Store {
     /// Over a pool of connections made with [`SESSION`].
     pub const fn new(pool: PgPool) -> Self {
         Self { pool }
+    }
+}
+
+/// Bytes of a page as JSON: it must fit in one reply.
+const PAGE_BYTES_MAX: i64 = wire::limits::PAYLOAD_BYTES_MAX as i64;
+/// Bytes of an entry as JSON, without its free texts.
+const FRAME_BYTES: i32 = 1000;
+
+/// What a query for a page found.
+pub struct Found<T> {
+    /// The entries, as many as were wanted and fit.
+    pub entries: Vec<T>,
+    /// There are more behind them.
+    pub more: bool,
+}
+
+impl<T> Found<T> {
+    /// Of a query that looked for one more than `limit`, found `found` in all, and gave those that fit.
+    fn new(fitting: impl Iterator<Item = T>, found: i64, limit: i64) -> Self {
+        let mut entries: Vec<_> = fitting.collect();
+        entries.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Self { more: i64::try_from(entries.len()).is_ok_and(|given| given < found), entries }
+    }
+
+    /// The page that begins here, if it does not end the list, under the cursor of its last entry.
+    pub fn page(self, list: &List, position: impl Fn(&T) -> Uuid) -> Page<T> {
+        let last = self.entries.last().filter(|_| self.more).map(position);
+        Page { next: last.map(|last| list.cursor(last)), entries: self.entries }
     }
 }
 

@@ -209,6 +209,7 @@ impl From<Row> for StoredTurn {
             seq: row.seq,
             idempotency_key: row.idempotency_key,
             model: row.model,
+            prompt_version: row.prompt_version,
             created_at: row.created_at,
             finished_at: row.finished_at,
             usage,

@@ -64,6 +64,7 @@ fn answer(turn: TurnId, conversation: ConversationId) -> Answer {
         message,
         usage: None,
         finish_reason: "stop".into(),
+        prompt_version: None,
         model: "m".into(),
     }
 }

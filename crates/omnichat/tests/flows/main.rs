@@ -7,6 +7,7 @@
 mod accounts;
 mod api_keys;
 mod bodies;
+mod conversation_prompts;
 mod conversations;
 mod idempotency;
 mod isolation;
