@@ -238,3 +238,24 @@ async fn a_token_longer_than_any_is_refused() {
         assert!(answer.status == 431 || code == "invalid_token", "{code}");
     }
 }
+
+/// Case 52: an address that is taken is taken in each way to write it, and one that only looks like it is another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_is_taken_is_told_like_any_other_mistake() {
+    let world = world().await;
+    let mut table = Table::default();
+    let addresses = [
+        ("at first", "ana@example.org", 200, ""),
+        ("again", "ana@example.org", 400, "email_taken"),
+        ("in capitals", "ANA@EXAMPLE.ORG", 400, "email_taken"),
+        ("with a dot at the end", "ana@example.org.", 422, "invalid_body"),
+        ("with spaces", " ana@example.org ", 422, "invalid_body"),
+        ("with a name", "Ana <ana@example.org>", 422, "invalid_body"),
+        ("with a tag", "ana+tag@example.org", 200, ""),
+        ("with a letter that looks alike", "\u{430}na@example.org", 200, ""),
+    ];
+    for (what, email, status, code) in addresses {
+        let body = json!({ "email": email, "password": PASSWORD });
+        table.row(52, what, is(&world.client().post("/auth/register", body).await, status, code));
+    }
+}

@@ -1,10 +1,12 @@
-//! Bad input, case by case.
+//! Bad input, case by case; `catalogue` has all of them.
 
 #![cfg(test)]
 
+mod catalogue;
 mod configuration;
 mod framing;
 mod http;
+mod keys;
 mod nats;
 mod program;
 mod schema;
