@@ -37,4 +37,25 @@ pub struct Config {
     /// How long the body of a request may take.
     #[config(default = 15)]
     pub body_read_timeout_s: NonZeroU32,
+
+    /// Proxies in front of this process, as addresses or networks like `10.0.0.0/8`: only they are believed when they name
+    /// the client in `X-Forwarded-For`.
+    #[config(default = [])]
+    pub trusted_proxies: Vec<String>,
+}
+
+/// How often one address may ask, before it is known who asks. 0 turns a limit off.
+#[derive(Debug, Clone, confique::Config)]
+pub struct Limits {
+    /// Logins per address and minute.
+    #[config(default = 30)]
+    pub logins_per_address_per_min: u32,
+
+    /// Registrations per address and minute.
+    #[config(default = 10)]
+    pub registrations_per_address_per_min: u32,
+
+    /// Refreshed sessions per address and minute.
+    #[config(default = 60)]
+    pub refreshes_per_address_per_min: u32,
 }

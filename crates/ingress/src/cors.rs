@@ -26,7 +26,8 @@ const PREFLIGHT: [(HeaderName, HeaderValue); 3] = [
     ),
     (ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
 ];
-const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, retry-after, link, location");
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("x-request-id, retry-after, link, location, ratelimit, ratelimit-policy");
 
 /// The origins that are let in.
 #[derive(Debug, Default)]

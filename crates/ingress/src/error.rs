@@ -20,4 +20,7 @@ pub enum StartError {
         "http.allowed_origins: {0:?} is not an origin; write it like https://app.example.org, without a path"
     )]
     Origin(String),
+    /// An entry that is neither an address nor a network.
+    #[error("http.trusted_proxies: {0:?} is no address and no network; write it like 10.0.0.0/8")]
+    Proxy(String),
 }

@@ -80,7 +80,9 @@ pub(crate) async fn run(State(door): State<Arc<Door>>, mut request: Request, nex
     };
 
     if let Some(fault) = response.extensions_mut().remove::<Fault>() {
+        let said = std::mem::take(response.headers_mut());
         response = answer::fault(&fault, &exchange.context.request_id);
+        response.headers_mut().extend(said);
     }
     let headers = response.headers_mut();
     headers.extend(PRIVATE_DATA);

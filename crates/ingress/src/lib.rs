@@ -7,6 +7,7 @@
 //!   the answer
 //! - `credential`, `address`, `body`: what a request says, taken apart; `credentials`: whose a credential is
 //! - `caller`: calls over the bus; `send`: the one call that may take minutes
+//! - `peer`, `throttle`: where a request comes from, and how often
 //! - `answer`: replies and faults as HTTP
 
 pub mod config;
@@ -21,26 +22,25 @@ mod credential;
 mod credentials;
 mod door;
 mod exchange;
+mod peer;
 mod record;
 mod router;
 mod routes;
 mod send;
 mod server;
+mod throttle;
 
 use std::{net::SocketAddr, sync::Arc};
 
 use bus::Bus;
-use host::{Drain, Health, Telemetry, telemetry::describe};
+use host::{Drain, telemetry::describe};
 use identity::Verifier;
 
-pub use config::Config;
+pub use config::{Config, Limits};
 pub use error::StartError;
+pub use routes::status::Vitals;
 
-use crate::{
-    door::Door,
-    routes::status::{self, Vitals},
-    server::Server,
-};
+use crate::{door::Door, routes::status, server::Server};
 
 /// Serves the HTTP API until `drain` begins; requests in flight are finished first. Returns once connections are taken,
 /// with the address they are taken at.
@@ -49,18 +49,19 @@ use crate::{
 /// The address cannot be had, or the configuration holds an origin that is none.
 pub async fn start(
     config: &Config,
+    limits: &Limits,
     bus: Bus,
     verifier: Verifier,
-    health: Health,
-    telemetry: Telemetry,
+    vitals: Vitals,
     drain: &Drain,
 ) -> Result<SocketAddr, StartError> {
     describe(credentials::METRICS);
     describe(record::METRICS);
     describe(server::METRICS);
-    let door = Door::new(config, bus, verifier)?;
+    describe(throttle::METRICS);
+    let door = Door::new(config, limits, bus, verifier)?;
     let (listener, address) = server::listen(config.listen).await?;
-    let server = Server::new(config, router::router(Arc::new(door), Vitals { health, telemetry }), drain);
+    let server = Server::new(config, router::router(Arc::new(door), vitals), drain);
     drain.spawn("http-listener", server.run(listener));
     Ok(address)
 }
@@ -73,13 +74,12 @@ pub async fn start(
 pub async fn start_status(
     config: &Config,
     listen: SocketAddr,
-    health: Health,
-    telemetry: Telemetry,
+    vitals: Vitals,
     drain: &Drain,
 ) -> Result<SocketAddr, StartError> {
     describe(server::METRICS);
     let (listener, address) = server::listen(listen).await?;
-    let server = Server::new(config, status::routes(Vitals { health, telemetry }), drain);
+    let server = Server::new(config, status::routes(vitals), drain);
     drain.spawn("status-listener", server.run(listener));
     Ok(address)
 }

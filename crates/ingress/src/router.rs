@@ -18,14 +18,24 @@ use crate::{
         status::{self, Vitals},
         turns,
     },
+    throttle,
 };
 
 /// Every route there is. A parameter is called like the id's token in a subject.
 pub(crate) fn router(door: Arc<Door>, vitals: Vitals) -> Router {
     Router::new()
-        .route("/auth/register", post(auth::register))
-        .route("/auth/login", post(auth::log_in))
-        .route("/auth/refresh", post(auth::refresh))
+        .route(
+            "/auth/register",
+            post(auth::register).route_layer(from_fn_with_state(door.registrations.clone(), throttle::run)),
+        )
+        .route(
+            "/auth/login",
+            post(auth::log_in).route_layer(from_fn_with_state(door.logins.clone(), throttle::run)),
+        )
+        .route(
+            "/auth/refresh",
+            post(auth::refresh).route_layer(from_fn_with_state(door.refreshes.clone(), throttle::run)),
+        )
         .route("/auth/logout", post(auth::log_out))
         .route("/auth/password", post(auth::change_password))
         .route("/auth/api-keys", post(auth::create_api_key).get(auth::list_api_keys))

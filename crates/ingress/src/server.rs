@@ -4,7 +4,12 @@ use std::{io::Write, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{BoxError, Router};
 use host::{Drain, telemetry::Metric};
-use hyper::server::conn::http1;
+use http::Request;
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -18,7 +23,7 @@ use tokio::{
 use uuid::Uuid;
 use wire::{Fault, FaultCode, Problem};
 
-use crate::{Config, StartError, door::seconds};
+use crate::{Config, StartError, door::seconds, peer::Peer};
 
 const REFUSED: &str = "omnichat_http_connections_refused_total";
 
@@ -60,7 +65,7 @@ impl Server {
                 () = server.drain.draining() => return,
             };
             match accepted {
-                Ok((stream, _)) => server.clone().take(stream),
+                Ok((stream, address)) => server.clone().take(stream, Peer(address)),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     sleep(PAUSE).await;
@@ -69,26 +74,31 @@ impl Server {
         }
     }
 
-    fn take(self: Arc<Self>, stream: TcpStream) {
+    fn take(self: Arc<Self>, stream: TcpStream, peer: Peer) {
         match self.slots.clone().try_acquire_owned() {
             Ok(slot) => {
-                self.drain.clone().spawn("http-connection", self.serve(stream, slot));
+                self.drain.clone().spawn("http-connection", self.serve(stream, peer, slot));
             }
             Err(_) => refuse(stream),
         }
     }
 
-    async fn serve(self: Arc<Self>, mut stream: TcpStream, _slot: OwnedSemaphorePermit) {
-        if let Err(error) = self.converse(&mut stream).await {
+    async fn serve(self: Arc<Self>, mut stream: TcpStream, peer: Peer, _slot: OwnedSemaphorePermit) {
+        if let Err(error) = self.converse(&mut stream, peer).await {
             tracing::debug!(%error, "a connection broke");
         } else {
             linger(&mut stream).await;
         }
     }
 
-    async fn converse(&self, stream: &mut TcpStream) -> Result<(), BoxError> {
+    async fn converse(&self, stream: &mut TcpStream, peer: Peer) -> Result<(), BoxError> {
         stream.set_nodelay(true)?;
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), self.service.clone()));
+        let inner = self.service.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            inner.call(request)
+        });
+        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
             served = connection.as_mut() => return Ok(served?),
             () = self.drain.draining() => connection.as_mut().graceful_shutdown(),

@@ -31,6 +31,10 @@ pub struct Config {
     #[config(nested)]
     pub http: ingress::Config,
 
+    /// How often users may ask; 0 turns a limit off.
+    #[config(nested)]
+    pub limits: ingress::Limits,
+
     /// How tokens are signed.
     #[config(nested)]
     pub identity: IdentityConfig,

@@ -47,8 +47,8 @@ mod tests {
         let (config, _) = config::load(&Shared { config: None, log: None }, &environment).unwrap();
         let Ground { config, telemetry, health, drain, .. } = Ground::new(config, &environment).unwrap();
         let free = ([127, 0, 0, 1], 0).into();
-        let address =
-            ingress::start_status(&config.http, free, health.clone(), telemetry, &drain).await.unwrap();
+        let vitals = ingress::Vitals { health: health.clone(), telemetry };
+        let address = ingress::start_status(&config.http, free, vitals, &drain).await.unwrap();
 
         run(address).await.unwrap();
         health.add("postgres", || async { Err("is away".into()) });

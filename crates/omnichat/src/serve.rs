@@ -130,16 +130,13 @@ pub async fn start(
     let asked = started.clone();
     health.add("roles", move || std::future::ready(all_started(&asked)));
     let mut http = None;
+    let vitals = ingress::Vitals { health: health.clone(), telemetry: telemetry.clone() };
     if roles.contains(&Role::Ingress) {
         let bus = connect(ground, Role::Ingress).await?;
         let verifier = config.identity.verifier()?;
-        http = Some(
-            ingress::start(&config.http, bus, verifier, health.clone(), telemetry.clone(), drain).await?,
-        );
+        http = Some(ingress::start(&config.http, &config.limits, bus, verifier, vitals, drain).await?);
     } else if let Some(listen) = config.http.status_listen {
-        http = Some(
-            ingress::start_status(&config.http, listen, health.clone(), telemetry.clone(), drain).await?,
-        );
+        http = Some(ingress::start_status(&config.http, listen, vitals, drain).await?);
     }
     let pool = if roles.iter().any(|role| role.needs_postgres()) {
         Some(connect_postgres(ground).await?)

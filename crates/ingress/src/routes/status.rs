@@ -20,10 +20,12 @@ const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4
 /// True for a moment only, but no secret.
 const FRESH: [(HeaderName, HeaderValue); 1] = [(CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
 
-/// What is asked about.
+/// What is asked about a process.
 #[derive(Clone)]
-pub(crate) struct Vitals {
+pub struct Vitals {
+    /// Whether it is ready.
     pub health: Health,
+    /// What it counts.
     pub telemetry: Telemetry,
 }
 

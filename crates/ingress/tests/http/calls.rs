@@ -64,7 +64,6 @@ fn answer(turn: TurnId, conversation: ConversationId) -> Answer {
         message,
         usage: None,
         finish_reason: "stop".into(),
-        prompt_version: None,
         model: "m".into(),
     }
 }
@@ -78,6 +77,7 @@ fn turn(id: TurnId, status: TurnStatus) -> Turn {
         seq: 0,
         idempotency_key: None,
         model: "m".into(),
+        prompt_version: None,
         created_at: wire::now(),
         finished_at: None,
         usage: None,

@@ -178,7 +178,10 @@ async fn a_page_of_a_listed_origin_may_use_the_api() {
     let answer = world.ask(world.anonymous("GET", "/projects").header("origin", origin), "").await;
     assert!(is(&answer, 401, "missing_token"), "faults can be read as well");
     assert_eq!(answer.header("access-control-allow-origin"), origin);
-    assert_eq!(answer.header("access-control-expose-headers"), "x-request-id, retry-after, link, location");
+    assert_eq!(
+        answer.header("access-control-expose-headers"),
+        "x-request-id, retry-after, link, location, ratelimit, ratelimit-policy"
+    );
     assert_eq!(answer.header("vary"), "origin");
 
     let answer = world.ask(preflight("https://evil.example"), "").await;

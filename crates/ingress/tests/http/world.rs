@@ -23,7 +23,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use identity::{Secret, Signer, Verifier};
-use ingress::{Config, StartError};
+use ingress::{Config, Limits, StartError, Vitals};
 use tokio::net::TcpStream;
 use wire::{Identity, Problem, Scope, SessionProof, UserId, operations};
 
@@ -92,7 +92,16 @@ impl World {
         let health = Health::new(drain.clone());
         let bus = connect(&nats, Role::Ingress, &drain).await;
         let verifier = Verifier::new(&secret());
-        let address = ingress::start(&config, bus, verifier, health.clone(), telemetry(), &drain).await?;
+        let limits = Limits::builder().load().unwrap();
+        let address = ingress::start(
+            &config,
+            &limits,
+            bus,
+            verifier,
+            Vitals { health: health.clone(), telemetry: telemetry() },
+            &drain,
+        )
+        .await?;
         let world = Self { address, health, drain, rest, user: UserId::new(), nats, _dir: dir };
         world.let_everybody_in().await;
         Ok(world)

@@ -11,6 +11,7 @@ mod conversation_prompts;
 mod conversations;
 mod idempotency;
 mod isolation;
+mod limits;
 mod lists;
 mod nats_door;
 mod projects;

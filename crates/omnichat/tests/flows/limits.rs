@@ -1,0 +1,83 @@
+//! What one address may do how often.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use testkit::{Answer, Layout, World, both_layouts, user::PASSWORD};
+
+use crate::world;
+
+both_layouts![
+    an_address_is_held_to_its_limit,
+    only_a_trusted_proxy_names_the_client,
+    a_limit_of_zero_is_none,
+];
+
+async fn post(world: &World, path: &str, body: Value, forwarded: Option<&str>) -> Answer {
+    let mut headers = vec![("content-type", "application/json")];
+    headers.extend(forwarded.map(|client| ("x-forwarded-for", client)));
+    let body = Some(body.to_string().into());
+    world.client().request(Method::POST, path, &headers, body).await.unwrap()
+}
+
+fn nobody(number: usize) -> Value {
+    json!({ "email": format!("nobody{number}@example.org"), "password": PASSWORD })
+}
+
+async fn an_address_is_held_to_its_limit(layout: Layout) {
+    let world = world(layout)
+        .set("limits.logins_per_address_per_min", 3)
+        .set("limits.registrations_per_address_per_min", 2)
+        .set("limits.refreshes_per_address_per_min", 1)
+        .start()
+        .await;
+    let refresh = json!({ "refresh_token": "x" });
+    for (path, limit, name, status) in [
+        ("/auth/login", 3, "logins", 401),
+        ("/auth/register", 2, "registrations", 200),
+        ("/auth/refresh", 1, "refreshes", 401),
+    ] {
+        let body = |number| if name == "refreshes" { refresh.clone() } else { nobody(number) };
+        for number in 0..limit {
+            // A claim about the address is nobody's but the client's own.
+            let answer = post(&world, path, body(number), Some(&format!("192.0.2.{number}"))).await;
+            assert_eq!(answer.status, status, "{path} {number}: {answer:?}");
+            assert_eq!(answer.header("ratelimit-policy"), format!("\"{name}\";q={limit};w=60"));
+            let left = answer.header("ratelimit").to_owned();
+            assert!(left.starts_with(&format!("\"{name}\";r={};t=", limit - number - 1)), "{left}");
+        }
+        let above = post(&world, path, body(limit), Some("192.0.2.200")).await;
+        above.fault(429, "rate_limited");
+        assert!((1..=60).contains(&above.header("retry-after").parse::<u32>().unwrap()));
+        assert!(above.header("ratelimit").starts_with(&format!("\"{name}\";r=0;t=")), "{above:?}");
+    }
+    let metrics = world.client().get("/metrics").await;
+    let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
+    for name in ["logins", "registrations", "refreshes"] {
+        let line = format!("omnichat_limit_hits_total{{limit=\"{name}\"}} 1");
+        assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+    }
+}
+
+async fn only_a_trusted_proxy_names_the_client(layout: Layout) {
+    let world = world(layout)
+        .set("limits.logins_per_address_per_min", 1)
+        .set("http.trusted_proxies", r#"["127.0.0.0/8"]"#)
+        .start()
+        .await;
+    let try_from =
+        async |forwarded: &str| post(&world, "/auth/login", nobody(0), Some(forwarded)).await.status;
+    assert_eq!(try_from("192.0.2.1").await, 401);
+    assert_eq!(try_from("192.0.2.1").await, 429);
+    assert_eq!(try_from("192.0.2.2").await, 401);
+    assert_eq!(try_from("192.0.2.99, 192.0.2.1").await, 429, "what the client claims before is not believed");
+    assert_eq!(try_from("192.0.2.3, 127.0.0.9").await, 401, "the proxies' own addresses are skipped");
+}
+
+async fn a_limit_of_zero_is_none(layout: Layout) {
+    let world = world(layout).start().await;
+    for number in 0..15 {
+        let answer = post(&world, "/auth/login", nobody(number), None).await;
+        answer.fault(401, "invalid_credentials");
+        assert_eq!(answer.header("ratelimit"), "");
+    }
+}
