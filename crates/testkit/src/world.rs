@@ -116,6 +116,11 @@ impl World {
         self.nats.url()
     }
 
+    /// The password of one of its users.
+    pub fn nats_password(&self, user: &str) -> String {
+        self.nats.password(user)
+    }
+
     /// Somebody without a token.
     pub fn client(&self) -> Client {
         Client::new(self.door.clone())
