@@ -14,9 +14,12 @@ use host::telemetry::Metric;
 use identity::{Signer, Verifier};
 use sqlx::PgPool;
 use time::Duration;
-use wire::operations::{
-    CHANGE_PASSWORD, CHECK_API_KEY, CHECK_SESSION, CREATE_API_KEY, DELETE_API_KEY, GET_ACCOUNT,
-    LIST_API_KEYS, LOG_IN, LOG_OUT, REFRESH, REGISTER, VALIDATE_ACCOUNT,
+use wire::{
+    Service,
+    operations::{
+        CHANGE_PASSWORD, CHECK_API_KEY, CHECK_SESSION, CREATE_API_KEY, DELETE_API_KEY, GET_ACCOUNT,
+        LIST_API_KEYS, LOG_IN, LOG_OUT, REFRESH, REGISTER, VALIDATE_ACCOUNT,
+    },
 };
 
 pub mod error;
@@ -104,6 +107,7 @@ pub async fn start(
     let prover = Arc::new(Prover::new(store.clone(), verifier));
     let service = Arc::new(Accounts::new(store, passwords, signer, config.lives(), prover.clone()));
     serve(bus, &service).await?;
+    bus.introduce(Service::Auth).await?;
     Ok(prover)
 }
 

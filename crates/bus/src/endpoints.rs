@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tracing::Instrument;
 use wire::{Fault, FaultCode, Operation, OperationInfo, Path, Request};
 
-use crate::{Bus, Incoming};
+use crate::{Bus, Incoming, discovery};
 
 /// Requests of one service that are worked on at a time, in one process.
 const CONCURRENT_REQUESTS_MAX: usize = 512;
@@ -188,6 +188,7 @@ fn sentence(error: &dyn Error) -> String {
 pub fn observe(info: &OperationInfo, started: Instant, fault: Option<&Fault>) {
     let code = fault.map_or("ok", |fault| fault.code.as_str());
     metrics::counter!("omnichat_requests_total", "operation" => info.name, "code" => code).increment(1);
-    metrics::histogram!("omnichat_request_seconds", "operation" => info.name)
-        .record(started.elapsed().as_secs_f64());
+    let took = started.elapsed();
+    metrics::histogram!("omnichat_request_seconds", "operation" => info.name).record(took.as_secs_f64());
+    discovery::note(info, took, fault);
 }

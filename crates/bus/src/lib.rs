@@ -2,7 +2,8 @@
 //!
 //! - [`connection`]: one connection per role, with the role's own identity
 //! - [`call`]: a request and its reply (the ingress)
-//! - [`endpoints`]: answering requests (the services); [`incoming`]: one request, [`reply`]: where its answer may go
+//! - [`endpoints`]: answering requests (the services); [`incoming`]: one request, [`reply`]: where its answer may go;
+//!   `discovery`: what `nats micro` shows of them
 //! - [`queue`]: the front's way into the stream of turns
 //! - [`partitions`], [`delivery`]: the owner's way out of it
 //! - [`live`]: events, told to whom it may concern
@@ -14,6 +15,7 @@ pub mod call;
 pub mod connection;
 pub mod context;
 pub mod delivery;
+mod discovery;
 pub mod endpoints;
 pub mod incoming;
 pub mod live;

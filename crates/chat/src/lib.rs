@@ -100,7 +100,8 @@ pub async fn start(
     health.add("partitions", move || std::future::ready(owned(&count, partition_count)));
     start_worker(&resources, &partitions).await?;
     front::start(&resources, partitions.count()).await.map_err(subscribe_error)?;
-    serve(bus, &resources).await.map_err(subscribe_error)
+    serve(bus, &resources).await.map_err(subscribe_error)?;
+    bus.introduce(wire::Service::Chat).await.map_err(subscribe_error)
 }
 
 /// The actors. When the process drains they finish what runs; what waits stays in the queue.

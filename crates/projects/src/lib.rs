@@ -28,6 +28,7 @@ pub use service::Projects;
 pub async fn start(bus: &Bus, pool: PgPool) -> Result<(), SubscribeError> {
     let service = Arc::new(Projects::new(pool));
     serve(bus, &service).await?;
+    bus.introduce(wire::Service::Projects).await?;
     serve_versions(bus, &service).await
 }
 

@@ -24,6 +24,15 @@ impl Service {
             Self::Chat => "omnichat-chat",
         }
     }
+
+    /// What it is for, in a sentence.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Auth => "Accounts, sessions and API keys.",
+            Self::Projects => "Projects, and prompts with their versions.",
+            Self::Chat => "Conversations, and turns that are answered exactly once.",
+        }
+    }
 }
 
 /// An operation without its types, for catalogues.
@@ -97,6 +106,11 @@ impl OperationInfo {
     /// True when the operation is done by a user, who is then the fourth token of its subject.
     pub fn is_guarded(&self) -> bool {
         self.pattern.contains(".{user}.")
+    }
+
+    /// True when it is for the services among themselves.
+    pub fn is_internal(&self) -> bool {
+        self.pattern.starts_with("omnichat.i.")
     }
 
     fn tokens(&self) -> impl Iterator<Item = &'static str> {

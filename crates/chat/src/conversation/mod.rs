@@ -21,7 +21,7 @@ use std::{
 
 use bus::Delivery;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use wire::{Answer, ConversationId, Fault, PromptId, TurnId, UserId};
+use wire::{Answer, ConversationId, Fault, PromptId, TurnId, UserId, operations};
 
 use crate::{
     generation::{CallFailure, Generated, Job, System},
@@ -322,6 +322,7 @@ impl State {
 
     /// Answers a delivery that is not, or no longer, a turn in hand, and takes it off the queue.
     async fn answer(&self, delivery: &Delivery, result: &Result<Answer, Fault>) {
+        bus::observe(&operations::SEND_MESSAGE.info, Instant::now(), result.as_ref().err());
         let bus = &self.resources.bus;
         match result {
             Ok(answer) => bus.reply(&delivery.reply_to, answer).await,

@@ -2,7 +2,7 @@
 
 use identity::Principal;
 use ractor::{Actor, ActorProcessingErr};
-use wire::{Answer, Fault, FaultCode, Problem, TurnEvent, limits};
+use wire::{Answer, Fault, FaultCode, Problem, TurnEvent, limits, operations::SEND_MESSAGE};
 
 use super::{Again, Known, Message, Stage, State};
 use crate::{
@@ -239,6 +239,7 @@ impl State {
         metrics::histogram!("omnichat_turn_seconds").record(turn.since.elapsed().as_secs_f64());
         let bus = &self.resources.bus;
         for waiter in &turn.waiters {
+            bus::observe(&SEND_MESSAGE.info, turn.since, result.as_ref().err());
             match &result {
                 Ok(answer) => bus.reply(&waiter.reply_to, answer).await,
                 Err(fault) => bus.reply_fault(&waiter.reply_to, fault, &waiter.context).await,

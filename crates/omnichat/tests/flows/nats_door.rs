@@ -13,6 +13,7 @@ both_layouts![
     both_doors_lead_to_the_same_turn,
     an_answer_goes_to_an_inbox_of_the_caller_or_nowhere,
     the_steps_of_a_turn_are_told_in_order,
+    services_tell_what_they_answer_and_how_that_goes,
 ];
 
 fn subject(user: &User, rest: &str) -> String {
@@ -206,4 +207,50 @@ async fn the_steps_of_a_turn_are_told_in_order(layout: Layout) {
     let steps = [events.next().await, events.next().await, events.next().await];
     assert_eq!(steps.each_ref().map(|step| step.header("Oc-Event")), ["accepted", "started", "failed"]);
     assert_eq!(steps[2].json()["code"], "provider_failed");
+}
+
+async fn services_tell_what_they_answer_and_how_that_goes(layout: Layout) {
+    let world = world(layout).start().await;
+    let ana = world.user().await;
+    let nats = world.nats_as_developer(&ana).await;
+    let stats = async |service: &str, name: &str| {
+        let answer = nats.request(&format!("$SRV.STATS.{service}"), &[], "").await.json();
+        assert_eq!(answer["type"], "io.nats.micro.v1.stats_response");
+        let endpoints = answer["endpoints"].as_array().unwrap().clone();
+        endpoints.into_iter().find(|endpoint| endpoint["name"] == name).unwrap()
+    };
+    let project = ana.project().await;
+    for _ in 0..3 {
+        ana.get(&format!("/projects/{project}")).await.ok();
+    }
+    for _ in 0..2 {
+        ana.get(&format!("/projects/{NOWHERE}")).await.fault(404, "project_not_found");
+    }
+    let counted = stats("omnichat-projects", "get_project").await;
+    assert_eq!((&counted["num_requests"], &counted["num_errors"]), (&json!(5), &json!(2)), "{counted}");
+    assert_eq!(counted["last_error"], "404:project_not_found");
+    assert_eq!(counted["subject"], "omnichat.v1.u.*.projects.*.get");
+    let (sum, mean) = (&counted["processing_time"], &counted["average_processing_time"]);
+    assert_eq!(sum.as_u64().unwrap() / 5, mean.as_u64().unwrap());
+
+    let conversation = ana.conversation().await;
+    ana.send(&conversation, "Hello").await.ok();
+    ana.send(NOWHERE, "Hello").await.fault(404, "conversation_not_found");
+    let counted = stats("omnichat-chat", "send_message").await;
+    assert_eq!((&counted["num_requests"], &counted["num_errors"]), (&json!(2), &json!(1)), "{counted}");
+
+    for service in ["omnichat-auth", "omnichat-projects", "omnichat-chat"] {
+        let info = nats.request(&format!("$SRV.INFO.{service}"), &[], "").await.json();
+        let ping = nats.request(&format!("$SRV.PING.{service}.{}", text(&info["id"])), &[], "").await.json();
+        assert_eq!((&ping["name"], &ping["id"]), (&json!(service), &info["id"]));
+        let subjects =
+            info["endpoints"].as_array().unwrap().iter().map(|endpoint| text(&endpoint["subject"]));
+        let mut subjects: Vec<_> = subjects.collect();
+        subjects.sort();
+        let catalogue = wire::operations::ALL.iter();
+        let of_service = catalogue.filter(|info| info.service.name() == service && !info.is_internal());
+        let mut expected: Vec<_> = of_service.map(|info| info.wildcard()).collect();
+        expected.sort();
+        assert_eq!(subjects, expected);
+    }
 }
