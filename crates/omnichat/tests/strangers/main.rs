@@ -3,4 +3,5 @@
 #![cfg(test)]
 
 mod direct;
+mod services;
 mod toolbox;
