@@ -18,4 +18,12 @@ pub struct Config {
     /// When the process starts, turns accepted within this many hours and without an outcome are run again.
     #[config(default = 24, validate((1..=720).contains(rescue_hours), "must be between 1 and 720"))]
     pub rescue_hours: u32,
+
+    /// What was deleted is removed from the database after this many hours; until then nobody can read it.
+    #[config(default = 24, validate((1..=8_760).contains(purge_after_hours), "must be between 1 and 8760"))]
+    pub purge_after_hours: u32,
+
+    /// How often that is looked for, in seconds, more or less.
+    #[config(default = 300, validate((1..=86_400).contains(purge_every_s), "must be between 1 and 86400"))]
+    pub purge_every_s: u32,
 }

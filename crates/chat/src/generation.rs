@@ -8,11 +8,11 @@ use std::{
 
 use llm::{Answering, CallError, Event, FinishReason, Message, Prompt};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use wire::{ConversationId, Fault, FaultCode, Settings, TurnEvent, TurnId, Usage, UserId, template};
+use wire::{Fault, FaultCode, Settings, TurnEvent, TurnId, Usage, UserId, template};
 
 use crate::{
     conversation,
-    model::{Completion, PromptVersion},
+    model::{Completion, Opening},
     resources::Resources,
 };
 
@@ -30,8 +30,6 @@ pub struct Job {
     pub turn: TurnId,
     /// Whose it is.
     pub user: UserId,
-    /// In which conversation.
-    pub conversation: ConversationId,
     /// Counts from 1.
     pub attempt: i16,
     /// The model to call.
@@ -54,11 +52,9 @@ pub enum System {
     /// There is none.
     None,
     /// It is known.
-    Known(PromptVersion, Arc<str>),
+    Known(Opening, Arc<str>),
     /// It is to be read and filled in first.
-    Load(PromptVersion),
-    /// There should be one, and is not any more.
-    Missing,
+    Load(Opening),
 }
 
 /// How a call ended.
@@ -138,12 +134,12 @@ struct Call<'a> {
 impl Call<'_> {
     async fn run(&mut self, job: Job, system: &mut System) -> Result<Completion, CallFailure> {
         let attempt = job.attempt;
+        self.open(system).await?;
         self.tell(match attempt {
             1 => TurnEvent::Started { turn_id: self.turn, attempt, model: job.model.clone() },
             _ => TurnEvent::Restarted { turn_id: self.turn, attempt },
         })
         .await;
-        self.load(job.conversation, system).await?;
         let mut messages = Vec::with_capacity(job.messages.len() + 1);
         if let System::Known(_, text) = system {
             messages.push(Message::system(text.clone()));
@@ -163,17 +159,16 @@ impl Call<'_> {
         Ok(completion)
     }
 
-    async fn load(&self, conversation: ConversationId, system: &mut System) -> Result<(), CallFailure> {
-        let missing = || CallFailure::Prompt(FaultCode::PromptNotFound.into());
-        let version = match system {
-            System::None | System::Known(..) => return Ok(()),
-            System::Missing => return Err(missing()),
-            System::Load(version) => *version,
+    /// Reads the prompt and fills it in. One that is gone is missed, not left out.
+    async fn open(&self, system: &mut System) -> Result<(), CallFailure> {
+        let System::Load(opening) = system else { return Ok(()) };
+        let content = match opening.version {
+            Some(version) => self.resources.store.load_prompt(opening.prompt, version).await?,
+            None => None,
         };
-        let found = self.resources.store.load_prompt(conversation, version).await?;
-        let (content, variables) = found.ok_or_else(missing)?;
-        let text = template::render(&content, &variables).map_err(CallFailure::Prompt)?;
-        *system = System::Known(version, text.into());
+        let content = content.ok_or_else(|| CallFailure::Prompt(FaultCode::PromptNotFound.into()))?;
+        let text = template::render(&content, &opening.variables).map_err(CallFailure::Prompt)?;
+        *system = System::Known(opening.clone(), text.into());
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! - [`worker`] ► [`partition`] ► [`conversation`] ► [`generation`]: the actors, each supervising the next
 //! - [`writer`]: the one writer of turns, in batches, fenced by the partition's epoch
 //! - [`rescue`]: finds what nobody has in hand
+//! - [`purge`]: removes for good what was deleted
 //! - [`service`]: all other requests; [`store`]: SQL and rows; [`model`]: turns and outcomes
 //! - [`error`]: the errors, and their one translation to faults
 
@@ -15,6 +16,7 @@ pub mod front;
 pub mod generation;
 pub mod model;
 pub mod partition;
+pub mod purge;
 pub mod rescue;
 pub mod resources;
 pub mod service;
@@ -52,6 +54,10 @@ pub const METRICS: &[Metric] = &[
         "Stored outcomes that were sent again to a repeated send.",
     ),
     Metric::counter("omnichat_partitions_taken_total", "Partitions this process took over."),
+    Metric::counter(
+        "omnichat_purged_conversations_total",
+        "Deleted conversations that were removed for good.",
+    ),
     Metric::counter("omnichat_actor_failures_total", "Actors that failed and were replaced, by kind."),
 ];
 
@@ -99,6 +105,7 @@ pub async fn start(
     let count = resources.owned.clone();
     health.add("partitions", move || std::future::ready(owned(&count, partition_count)));
     start_worker(&resources, &partitions).await?;
+    purge::start(&resources, (*pool.connect_options()).clone());
     front::start(&resources, partitions.count()).await.map_err(subscribe_error)?;
     serve(bus, &resources).await.map_err(subscribe_error)?;
     bus.introduce(wire::Service::Chat).await.map_err(subscribe_error)

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
+use uuid::Uuid;
 use wire::{
     Answer, ConversationId, Fault, Message, MessageId, PromptId, Role, SendMessage, Settings, TurnId, Usage,
     UserId,
@@ -56,8 +58,30 @@ pub struct Accepted {
     pub model: String,
     /// How to call it.
     pub settings: Settings,
-    /// The version of the conversation's prompt.
-    pub prompt_version: Option<i32>,
+    /// The prompt that goes first.
+    pub opening: Option<Opening>,
+}
+
+/// The prompt that opens a turn, as the conversation was told when the turn was accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opening {
+    /// The prompt.
+    pub prompt: PromptId,
+    /// Its version; absent: the prompt, or what it was to be followed by, was gone already.
+    pub version: Option<i32>,
+    /// Values for its variables.
+    pub variables: Map<String, Value>,
+}
+
+impl Opening {
+    /// From what is stored; there is none without a prompt.
+    pub(crate) fn of(prompt: Option<Uuid>, version: Option<i32>, variables: Option<Value>) -> Option<Self> {
+        let variables = match variables {
+            Some(Value::Object(variables)) => variables,
+            _ => Map::new(),
+        };
+        prompt.map(|prompt| Self { prompt: prompt.into(), version, variables })
+    }
 }
 
 /// SHA-256 of a send's canonical body.
@@ -195,15 +219,6 @@ pub fn answer(parts: AnswerParts) -> Answer {
         finish_reason: parts.finish_reason,
         model: parts.model,
     }
-}
-
-/// A prompt at one version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PromptVersion {
-    /// The prompt.
-    pub prompt: PromptId,
-    /// Its version.
-    pub version: i32,
 }
 
 #[cfg(test)]

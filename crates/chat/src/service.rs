@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use identity::Principal;
+use serde_json::{Map, Value};
 use wire::{
     Branch, Conversation, ConversationId, Done, FaultCode, FindTurn, List, ListConversations, ListMessages,
-    Message, NewConversation, Page, Turn, TurnId, UpdateConversation,
+    Message, NewConversation, Page, ProjectId, PromptChoice, Turn, TurnId, UpdateConversation,
     operations::{LIST_CONVERSATIONS, LIST_MESSAGES},
     template,
 };
@@ -28,20 +29,33 @@ impl Service {
     /// Starts a conversation in a project of the caller.
     pub async fn create(&self, caller: Principal, new: NewConversation) -> Result<Conversation> {
         check_model(&self.resources, new.model.as_deref())?;
-        let store = &self.resources.store;
-        if new.prompt_id.is_some() {
-            match store.chosen_prompt(caller, &new).await? {
-                // A variable without a value would fail every turn: better now.
-                Some(content) => {
-                    drop(template::render(&content, &new.variables.clone().unwrap_or_default())?)
-                }
-                None if store.owns_project(caller, new.project_id).await? => {
-                    return Err(FaultCode::PromptNotFound.into());
-                }
-                None => return Err(FaultCode::ProjectNotFound.into()),
-            }
+        let variables = new.variables.clone().unwrap_or_default();
+        self.try_opening(caller, new.project_id, &new.prompt(), &variables).await?;
+        let made = self.resources.store.create_conversation(caller, new).await?;
+        made.ok_or(FaultCode::ProjectNotFound.into())
+    }
+
+    /// Opens a conversation as its next turn would: a prompt that is not there, or a variable without a value, would fail
+    /// every turn, so it is refused at once.
+    async fn try_opening(
+        &self,
+        caller: Principal,
+        project: ProjectId,
+        choice: &PromptChoice,
+        variables: &Map<String, Value>,
+    ) -> Result<()> {
+        if choice.prompt_id.is_none() {
+            return Ok(());
         }
-        store.create_conversation(caller, new).await?.ok_or(FaultCode::ProjectNotFound.into())
+        let store = &self.resources.store;
+        match store.chosen_prompt(caller, project, choice).await? {
+            Some(content) => {
+                template::render(&content, variables)?;
+                Ok(())
+            }
+            None if store.owns_project(caller, project).await? => Err(FaultCode::PromptNotFound.into()),
+            None => Err(FaultCode::ProjectNotFound.into()),
+        }
     }
 
     /// Shows a conversation.
@@ -73,7 +87,15 @@ impl Service {
         change: UpdateConversation,
     ) -> Result<Conversation> {
         check_model(&self.resources, change.model.as_ref().and_then(|model| model.as_deref()))?;
-        if !self.resources.store.update_conversation(caller, id, change).await? {
+        let mut prompt = None;
+        if change.changes_opening() {
+            let now = self.get(caller, id).await?;
+            prompt = change.prompt(&now)?;
+            let choice = prompt.clone().unwrap_or_else(|| now.prompt());
+            let variables = change.variables.as_ref().unwrap_or(&now.variables);
+            self.try_opening(caller, now.project_id, &choice, variables).await?;
+        }
+        if !self.resources.store.update_conversation(caller, id, change, prompt).await? {
             return Err(FaultCode::ConversationNotFound.into());
         }
         self.get(caller, id).await

@@ -1,5 +1,6 @@
 //! Accounts: registering, logging in, who am I.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -7,59 +8,79 @@ use crate::{
     UserId,
     check::{Checks, Request},
     limits,
+    schema::{STORABLE, Time},
 };
 
 /// Makes an account.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Register {
     /// The address, at most 255 bytes; its case does not matter.
+    #[schemars(email, length(max = limits::EMAIL_BYTES_MAX), example = &"ana@example.org")]
     pub email: String,
     /// 8 characters to 128 bytes.
+    #[schemars(
+        length(min = limits::PASSWORD_CHARS_MIN, max = limits::PASSWORD_BYTES_MAX),
+        regex(pattern = STORABLE),
+        example = &"correct horse battery",
+    )]
     pub password: String,
 }
 
 /// Opens a session.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogIn {
     /// The address given at registration, in any case.
+    #[schemars(length(max = limits::EMAIL_BYTES_MAX), regex(pattern = STORABLE), example = &"ana@example.org")]
     pub email: String,
     /// The password.
+    #[schemars(
+        length(max = limits::PASSWORD_BYTES_MAX),
+        regex(pattern = STORABLE),
+        example = &"correct horse battery",
+    )]
     pub password: String,
 }
 
 /// An account, as its owner sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct User {
     /// Its id, the token after `omnichat.v1.u.` in every subject.
     pub id: UserId,
     /// The case-folded address.
+    #[schemars(example = &"ana@example.org")]
     pub email: String,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "Time")]
     pub created_at: OffsetDateTime,
 }
 
 /// An open session.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Session {
     /// The JWT to send as `Authorization: Bearer`.
+    #[schemars(example = &"eyJhbGciOi…")]
     pub access_token: String,
     /// Always `bearer`.
+    #[schemars(example = &"bearer")]
     pub token_type: String,
     /// The life of the access token, in seconds.
+    #[schemars(example = 1800)]
     pub expires_in: u64,
     /// Opens the next session; good for one use.
+    #[schemars(example = &"omr_…")]
     pub refresh_token: String,
 }
 
 /// The caller's token is good, and the account is active.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Validity {
     /// Whose token it is.
     pub user_id: UserId,
     /// Always true: what is not valid is a fault.
+    #[schemars(example = true)]
     pub valid: bool,
 }
 

@@ -20,10 +20,15 @@ pub struct Checks {
 pub fn run<T: Request>(request: &T) -> Result<(), Fault> {
     let mut checks = Checks::default();
     request.check(&mut checks);
-    if checks.errors.is_empty() { Ok(()) } else { Err(Fault::invalid(checks.errors)) }
+    checks.result()
 }
 
 impl Checks {
+    /// All that was noted.
+    pub(crate) fn result(self) -> Result<(), Fault> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Fault::invalid(self.errors)) }
+    }
+
     /// Notes one error.
     pub fn error(&mut self, field: &str, code: &'static str, message: impl Into<String>) {
         self.errors.push(FieldError { field: field.to_owned(), code: code.into(), message: message.into() });
@@ -69,7 +74,9 @@ impl Checks {
 }
 
 /// A request without fields.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 

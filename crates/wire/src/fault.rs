@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::TurnId;
@@ -12,6 +13,16 @@ macro_rules! fault_codes {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum FaultCode {
             $(#[doc = $detail] #[serde(rename = $code)] $name,)+
+        }
+
+        impl JsonSchema for FaultCode {
+            fn schema_name() -> Cow<'static, str> {
+                "FaultCode".into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "enum": [$($code),+], "description": "What went wrong." })
+            }
         }
 
         impl FaultCode {
@@ -107,14 +118,17 @@ pub struct Fault {
 }
 
 /// One thing that is wrong with one field of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldError {
     /// The path of the field: `settings.temperature`.
+    #[schemars(example = &"settings.temperature")]
     pub field: String,
     /// `missing_field`, `unknown_field`, `duplicate_field`, `invalid_type`, `invalid_value`, `too_long`, `too_short`,
     /// `out_of_range`, `invalid_character`, `empty_message` or `message_too_long`.
+    #[schemars(example = &"out_of_range")]
     pub code: Cow<'static, str>,
     /// The sentence for people.
+    #[schemars(example = &"must be between 0 and 2")]
     pub message: String,
 }
 
@@ -157,7 +171,7 @@ impl From<FaultCode> for Fault {
 }
 
 /// A fault as a body: `application/problem+json` (RFC 9457), the same on HTTP and on NATS.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// `urn:omnichat:fault:<code>`.
     #[serde(rename = "type")]

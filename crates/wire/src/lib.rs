@@ -7,6 +7,7 @@
 //! - [`operations`]: every request there is, with its subject; [`operation`]: what an operation is
 //! - [`subject`]: the subjects that are no requests
 //! - [`encoding`], [`check`]: strict reading of bodies; [`page`]: lists, a page at a time
+//! - [`schema`]: what bodies look like, as JSON Schema
 //! - [`scope`]: what an API key is good for
 //! - [`template`]: how the variables of a prompt are filled in
 //! - [`limits`], [`header`]: bounds and names
@@ -26,6 +27,7 @@ pub mod operations;
 pub mod page;
 pub mod project;
 pub mod prompt;
+pub mod schema;
 pub mod scope;
 pub mod subject;
 pub mod template;
@@ -33,7 +35,9 @@ pub mod turn;
 
 pub use account::{LogIn, Register, Session, User, Validity};
 pub use check::{Nothing, Request};
-pub use conversation::{Conversation, ListConversations, NewConversation, Settings, UpdateConversation};
+pub use conversation::{
+    Conversation, ListConversations, NewConversation, PromptChoice, Settings, UpdateConversation,
+};
 pub use credential::{
     ApiKey, ApiKeyProof, ChangePassword, Identity, LogOut, NewApiKey, Refresh, SessionProof, ShownApiKey,
 };

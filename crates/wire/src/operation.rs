@@ -2,7 +2,7 @@
 
 use std::{fmt, marker::PhantomData};
 
-use crate::{Fault, Id, Scope, UserId};
+use crate::{Fault, Id, Scope, UserId, schema::Description};
 
 /// The services that answer requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Service {
 }
 
 /// An operation without its types, for catalogues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct OperationInfo {
     /// Its name, unique among all.
     pub name: &'static str,
@@ -52,6 +52,10 @@ pub struct OperationInfo {
     pub request: &'static str,
     /// The type of its reply.
     pub reply: &'static str,
+    /// What a request looks like.
+    pub request_schema: Description,
+    /// What a reply looks like.
+    pub reply_schema: Description,
 }
 
 /// A request `Q` that is answered by a reply `R`.

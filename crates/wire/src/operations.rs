@@ -6,7 +6,7 @@ use crate::{
     NewConversation, NewProject, NewPrompt, Nothing, Operation, OperationInfo, Page, Project, Prompt,
     PromptLabel, PromptVersion, Refresh, Register, RenderPrompt, RenderedPrompt, Scope, SendMessage, Service,
     Session, SessionProof, ShownApiKey, Turn, UnlabelPrompt, UpdateConversation, UpdateProject, UpdatePrompt,
-    User, Validity,
+    User, Validity, schema::Description,
 };
 
 /// What a row of the catalogue says of API keys.
@@ -41,6 +41,8 @@ macro_rules! operations {
                 scope: Rights::$scope.scope(),
                 request: stringify!($request),
                 reply: stringify!($reply),
+                request_schema: Description::of::<$request>(),
+                reply_schema: Description::of::<$reply>(),
             });
         )+)+
 

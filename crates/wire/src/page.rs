@@ -1,7 +1,10 @@
 //! Lists, a page at a time. A cursor names the last entry of a page, and the list it belongs to: entries that come or go
 //! meanwhile move no other entry to another page.
 
+use std::borrow::Cow;
+
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -13,11 +16,12 @@ use crate::{
 };
 
 /// Which part of a list.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListPage {
     /// The most entries wanted, 1 to 1,000; absent: 1,000. A page may have fewer, as it also has to fit into one reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = limits::PAGE_ENTRIES_MAX))]
     pub limit: Option<u32>,
     /// Where the page before ended, as that page told; absent: the first page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,6 +48,21 @@ pub struct Page<T> {
 impl<T: Serialize> Serialize for Page<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.entries.serialize(serializer)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Page<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("PageOf{}", T::schema_name()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let entry = generator.subschema_for::<T>();
+        json_schema!({ "type": "array", "items": entry, "maxItems": limits::PAGE_ENTRIES_MAX })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Projects.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 
@@ -7,54 +8,76 @@ use crate::{
     ProjectId, UserId,
     check::{Checks, Request},
     limits,
+    schema::{NAME, STORABLE, Time},
 };
 
 /// Makes a project, or replaces all that can be changed of one.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewProject {
     /// 1 to 255 characters.
+    #[schemars(
+        length(min = 1, max = limits::NAME_CHARS_MAX),
+        regex(pattern = NAME),
+        example = &"Translations",
+    )]
     pub name: String,
     /// At most 1,000 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = limits::DESCRIPTION_CHARS_MAX),
+        regex(pattern = STORABLE),
+        example = &"Letters into plain English",
+    )]
     pub description: Option<String>,
 }
 
 /// Changes what is given of a project, and leaves the rest.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateProject {
     /// The new name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = limits::NAME_CHARS_MAX),
+        regex(pattern = NAME),
+        example = &"Translations",
+    )]
     pub name: Option<String>,
     /// The new description; null takes it away.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::DESCRIPTION_CHARS_MAX), regex(pattern = STORABLE))]
     pub description: Option<Option<String>>,
 }
 
 /// A project.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Project {
     /// Its id.
     pub id: ProjectId,
     /// Its owner.
     pub user_id: UserId,
     /// Its name.
+    #[schemars(example = &"Translations")]
     pub name: String,
     /// What it is for.
+    #[schemars(example = &"Letters into plain English")]
     pub description: Option<String>,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "Time")]
     pub created_at: OffsetDateTime,
     /// When it last changed.
     #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "Time")]
     pub updated_at: OffsetDateTime,
 }
 
 /// What was done, in a sentence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Done {
     /// The sentence.
+    #[schemars(example = &"Deleted successfully")]
     pub message: String,
 }
 

@@ -1,9 +1,10 @@
 //! What a credential lets its holder do with the holder's own things.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A right of an API key. A session has all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// To look at everything of one's own.

@@ -1,24 +1,32 @@
 //! Turns: one message of the user and its one outcome.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
-    ConversationId, ListPage, MessageId, Problem, Settings, TurnId,
+    ConversationId, ListPage, MessageId, Problem, PromptId, Settings, TurnId,
     check::{Checks, Request},
     conversation::check_model,
     limits,
     page::check_page,
+    schema::{NAME, STORABLE, Time},
 };
 
 /// Sends a message, and asks for the model's answer.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SendMessage {
     /// The text, at most 32 KiB; kept byte for byte.
+    #[schemars(
+        length(min = 1, max = limits::MESSAGE_BYTES_MAX),
+        regex(pattern = NAME),
+        example = &"Good morning!",
+    )]
     pub content: String,
     /// Another model than the conversation's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = limits::MODEL_BYTES_MAX), regex(pattern = NAME))]
     pub model: Option<String>,
     /// How the model is called, over the conversation's settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,7 +37,7 @@ pub struct SendMessage {
 }
 
 /// Which messages to list.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListMessages {
     /// `all` for every branch; absent: the active path.
@@ -37,6 +45,7 @@ pub struct ListMessages {
     pub branch: Option<Branch>,
     /// The most messages wanted, 1 to 1,000; absent: 1,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = limits::PAGE_ENTRIES_MAX))]
     pub limit: Option<u32>,
     /// Where the page before ended; absent: the page of the newest messages. The next page is that of the older ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,7 +60,7 @@ impl ListMessages {
 }
 
 /// Which part of the message tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Branch {
     /// The path from the newest leaf to the root.
@@ -61,15 +70,16 @@ pub enum Branch {
 }
 
 /// Which turn to find by the key it was sent with.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FindTurn {
     /// The `Idempotency-Key` of the send.
+    #[schemars(length(max = limits::IDEMPOTENCY_KEY_BYTES_MAX), regex(pattern = STORABLE))]
     pub idempotency_key: String,
 }
 
 /// Who wrote a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// The person.
@@ -79,7 +89,7 @@ pub enum Role {
 }
 
 /// A message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
     /// Its id; an assistant's message has the id of its turn.
     pub id: MessageId,
@@ -90,36 +100,44 @@ pub struct Message {
     /// The turn that brought it.
     pub turn_id: TurnId,
     /// 2 × turn for the user, 2 × turn + 1 for the answer: orders a conversation without branches.
+    #[schemars(example = 0)]
     pub seq: i64,
     /// Who wrote it.
     pub role: Role,
     /// The text.
+    #[schemars(example = &"Good morning!")]
     pub content: String,
     /// When it was stored.
     #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "Time")]
     pub created_at: OffsetDateTime,
 }
 
 /// Tokens of a call, as the provider counted them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
     /// Tokens sent to the model.
+    #[schemars(example = 9)]
     pub prompt_tokens: u32,
     /// Tokens of the answer.
+    #[schemars(example = 3)]
     pub completion_tokens: u32,
     /// Both together.
+    #[schemars(example = 12)]
     pub total_tokens: u32,
 }
 
 /// The completed outcome of a turn: the reply to a send.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Answer {
     /// The assistant's message.
     pub message_id: MessageId,
     /// Its text.
+    #[schemars(example = &"Good morning!")]
     pub response: String,
     /// When it was stored.
     #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "Time")]
     pub created_at: OffsetDateTime,
     /// The turn.
     pub turn_id: TurnId,
@@ -128,13 +146,15 @@ pub struct Answer {
     /// What it took; null where the provider did not say.
     pub usage: Option<Usage>,
     /// `stop`, or `length` when the model was cut at its longest answer.
+    #[schemars(example = &"stop")]
     pub finish_reason: String,
     /// The model that answered.
+    #[schemars(example = &"small")]
     pub model: String,
 }
 
 /// Where a turn stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TurnStatus {
     /// Accepted, and without an outcome yet.
@@ -148,7 +168,7 @@ pub enum TurnStatus {
 }
 
 /// A turn.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Turn {
     /// Its id.
     pub id: TurnId,
@@ -157,20 +177,27 @@ pub struct Turn {
     /// Where it stands.
     pub status: TurnStatus,
     /// Calls to a provider so far, at most 3; 1 from the start.
+    #[schemars(example = 1)]
     pub attempt: i16,
     /// Counts the conversation's turns from 0.
+    #[schemars(example = 0)]
     pub seq: i64,
     /// The key it was sent with.
     pub idempotency_key: Option<String>,
     /// The model asked for.
+    #[schemars(example = &"small")]
     pub model: String,
-    /// The version of the conversation's prompt that opened it; null: it has none.
+    /// The prompt that the conversation was told to open with when the turn was accepted.
+    pub prompt_id: Option<PromptId>,
+    /// Its version; null where there is no prompt, or it was gone.
     pub prompt_version: Option<i32>,
     /// When it was accepted.
     #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "Time")]
     pub created_at: OffsetDateTime,
     /// When it had its outcome.
     #[serde(with = "time::serde::rfc3339::option")]
+    #[schemars(with = "Option<Time>")]
     pub finished_at: Option<OffsetDateTime>,
     /// What it took.
     pub usage: Option<Usage>,

@@ -21,7 +21,7 @@ use std::{
 
 use bus::Delivery;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use wire::{Answer, ConversationId, Fault, PromptId, TurnId, UserId, operations};
+use wire::{Answer, ConversationId, Fault, TurnId, UserId, operations};
 
 use crate::{
     generation::{CallFailure, Generated, Job, System},
@@ -130,8 +130,6 @@ enum Stage {
 struct Known {
     user: UserId,
     deleted: bool,
-    prompt: Option<PromptId>,
-    follows_label: bool,
     next_seq: i64,
     window: Window,
 }
@@ -260,8 +258,6 @@ impl State {
         self.stage = Stage::Ready(Known {
             user: history.user,
             deleted: history.deleted,
-            prompt: history.prompt,
-            follows_label: history.follows_label,
             next_seq: history.next_seq,
             window,
         });

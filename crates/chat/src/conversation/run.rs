@@ -4,11 +4,11 @@ use identity::Principal;
 use ractor::{Actor, ActorProcessingErr};
 use wire::{Answer, Fault, FaultCode, Problem, TurnEvent, limits, operations::SEND_MESSAGE};
 
-use super::{Again, Known, Message, Stage, State};
+use super::{Again, Message, Stage, State};
 use crate::{
     error::fault_of_call,
     generation::{self, CallFailure, Generated, Generation, Job, System},
-    model::{Ending, Outcome, PromptVersion},
+    model::{Ending, Opening, Outcome},
     store::{Attempt, StoredTurn},
     writer::WriteError,
 };
@@ -78,8 +78,7 @@ impl State {
             attempt: turn.attempts,
             model: turn.model.clone(),
             settings: turn.settings.clone(),
-            conversation: self.id,
-            system: self.system(known, turn.prompt_version),
+            system: self.system(turn.opening.as_ref()),
             messages,
             traceparent: turn.waiters.first().and_then(|waiter| waiter.context.traceparent.clone()),
             told: turn.told,
@@ -100,17 +99,12 @@ impl State {
         Ok(())
     }
 
-    /// The prompt that opens the call. What the conversation was told to follow and is not there any more is missed, not
-    /// left out.
-    fn system(&self, known: &Known, version: Option<i32>) -> System {
-        let wanted = match (known.prompt, version) {
-            (Some(prompt), Some(version)) => PromptVersion { prompt, version },
-            (_, None) if known.follows_label => return System::Missing,
-            _ => return System::None,
-        };
-        match &self.system {
-            System::Known(version, text) if *version == wanted => System::Known(wanted, text.clone()),
-            _ => System::Load(wanted),
+    /// The prompt that goes first: as the turn before had it, if that is the same.
+    fn system(&self, opening: Option<&Opening>) -> System {
+        match (opening, &self.system) {
+            (None, _) => System::None,
+            (Some(wanted), System::Known(known, _)) if wanted == known => self.system.clone(),
+            (Some(wanted), _) => System::Load(wanted.clone()),
         }
     }
 

@@ -6,7 +6,7 @@ use bus::{AckHandle, Context, Delivery, ReplyTo};
 use wire::{MessageId, Settings, TurnId};
 
 use crate::{
-    model::{Accepted, BodyHash, NewTurn},
+    model::{Accepted, BodyHash, NewTurn, Opening},
     store::PastTurn,
 };
 
@@ -53,8 +53,8 @@ pub struct HeldTurn {
     pub model: String,
     /// How to call it.
     pub settings: Settings,
-    /// The version of the prompt.
-    pub prompt_version: Option<i32>,
+    /// The prompt that goes first.
+    pub opening: Option<Opening>,
     /// Calls to the provider that were, or may have been, made.
     pub attempts: i16,
     /// Who is told the outcome.
@@ -76,7 +76,7 @@ impl HeldTurn {
             body_hash: turn.body_hash,
             model: accepted.model,
             settings: accepted.settings,
-            prompt_version: accepted.prompt_version,
+            opening: accepted.opening,
             attempts: 0,
             waiters: vec![waiter],
             told: 0,
@@ -95,7 +95,7 @@ impl HeldTurn {
             body_hash: open.body_hash,
             model: open.model,
             settings: open.settings,
-            prompt_version: open.prompt_version,
+            opening: open.opening,
             attempts: open.attempts,
             waiters: Vec::new(),
             told: 0,

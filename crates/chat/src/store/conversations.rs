@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
-use wire::{Conversation, ConversationId, NewConversation, Settings, UpdateConversation};
+use wire::{Conversation, ConversationId, NewConversation, PromptChoice, Settings, UpdateConversation};
 
 use super::{FRAME_BYTES, Found, PAGE_BYTES_MAX, Store};
 
@@ -160,19 +160,25 @@ impl Store {
         .await
     }
 
-    /// Changes what is given.
+    /// Changes what is given; the prompt as a whole.
     pub async fn update_conversation(
         &self,
         caller: Principal,
         id: ConversationId,
         change: UpdateConversation,
+        prompt: Option<PromptChoice>,
     ) -> sqlx::Result<bool> {
+        let (new_prompt, prompt) = (prompt.is_some(), prompt.unwrap_or_default());
         let done = sqlx::query!(
             r#"update conversations set
                    title = case when $3 then $4 else title end,
                    model = case when $5 then $6 else model end,
                    settings = coalesce($7, settings),
-                   updated_at = $8
+                   variables = coalesce($8, variables),
+                   prompt_id = case when $9 then $10 else prompt_id end,
+                   prompt_version = case when $9 then $11 else prompt_version end,
+                   prompt_label = case when $9 then $12 else prompt_label end,
+                   updated_at = $13
                where id = $1 and user_id = $2 and deleted_at is null"#,
             id.uuid(),
             caller.user().uuid(),
@@ -181,6 +187,11 @@ impl Store {
             change.model.is_some(),
             change.model.flatten(),
             change.settings.map(Json) as _,
+            change.variables.map(Json) as _,
+            new_prompt,
+            prompt.prompt_id.map(|id| id.uuid()),
+            prompt.version,
+            prompt.label,
             wire::now(),
         )
         .execute(&self.pool)

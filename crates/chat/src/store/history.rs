@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use identity::Principal;
-use serde_json::{Map, Value};
-use sqlx::types::Json;
-use wire::{ConversationId, MessageId, NewConversation, PromptId, Settings, TurnId, UserId};
+use serde_json::Value;
+use wire::{ConversationId, MessageId, ProjectId, PromptChoice, PromptId, Settings, TurnId, UserId};
 
 use super::Store;
-use crate::model::{BodyHash, PromptVersion};
+use crate::model::{BodyHash, Opening};
 
 /// A conversation that exists, or of which there are turns.
 #[derive(Debug)]
@@ -17,10 +16,6 @@ pub struct History {
     pub user: UserId,
     /// Nothing of it may be read or added any more; what is open needs an outcome all the same.
     pub deleted: bool,
-    /// Its prompt.
-    pub prompt: Option<PromptId>,
-    /// It follows a label of the prompt.
-    pub follows_label: bool,
     /// The place of the next turn.
     pub next_seq: i64,
     /// The newest turns of the active path, oldest first, the open ones included.
@@ -55,8 +50,8 @@ pub struct OpenTurn {
     pub model: String,
     /// How to call it.
     pub settings: Settings,
-    /// The version of the prompt.
-    pub prompt_version: Option<i32>,
+    /// The prompt that goes first.
+    pub opening: Option<Opening>,
     /// Calls to the provider that were, or may have been, made.
     pub attempts: i16,
 }
@@ -66,7 +61,7 @@ impl Store {
     /// of the conversation. None if there never was one.
     pub async fn load_history(&self, id: ConversationId, turns_max: i32) -> sqlx::Result<Option<History>> {
         let found = sqlx::query!(
-            r#"select c.user_id as "owner?", c.prompt_id, c.prompt_label, c.deleted_at, t.user_id as "sender?", t.seq as "seq?"
+            r#"select c.user_id as "owner?", c.variables as "variables?", c.deleted_at, t.user_id as "sender?", t.seq as "seq?"
                from (select 1) one
                left join conversations c on c.id = $1
                left join lateral (select user_id, seq from turns where conversation_id = $1 order by seq desc limit 1) t
@@ -76,18 +71,25 @@ impl Store {
         .fetch_one(&self.pool)
         .await?;
         let Some(user) = found.owner.or(found.sender) else { return Ok(None) };
-        let turns = if found.seq.is_some() { self.load_path(id, turns_max).await? } else { Vec::new() };
+        let turns = if found.seq.is_some() {
+            self.load_path(id, turns_max, found.variables).await?
+        } else {
+            Vec::new()
+        };
         Ok(Some(History {
             user: user.into(),
             deleted: found.owner.is_none() || found.deleted_at.is_some(),
-            prompt: found.prompt_id.map(Into::into),
-            follows_label: found.prompt_label.is_some(),
             next_seq: found.seq.map_or(0, |seq| seq + 1),
             turns,
         }))
     }
 
-    async fn load_path(&self, id: ConversationId, turns_max: i32) -> sqlx::Result<Vec<PastTurn>> {
+    async fn load_path(
+        &self,
+        id: ConversationId,
+        turns_max: i32,
+        variables: Option<Value>,
+    ) -> sqlx::Result<Vec<PastTurn>> {
         let rows = sqlx::query!(
             r#"with recursive path (turn_id, user_message_id, depth) as (
                    (select t.id, t.user_message_id, 1 from turns t where t.conversation_id = $1 order by t.seq desc limit 1)
@@ -100,7 +102,7 @@ impl Store {
                )
                select t.id as "id!", t.seq as "seq!", t.user_message_id as "user_message_id!", t.idempotency_key,
                       t.body_hash as "body_hash!", t.model as "model!", t.settings,
-                      t.prompt_version,
+                      t.prompt_id, t.prompt_version,
                       (select m.content from messages m where m.id = p.user_message_id) as "question!",
                       (select m.content from messages m where m.id = p.turn_id) as answer,
                       exists (select from outcomes o where o.turn_id = p.turn_id) as "closed!",
@@ -123,37 +125,30 @@ impl Store {
                 body_hash: BodyHash(row.body_hash.try_into().unwrap_or_default()),
                 model: row.model,
                 settings: settings_from(row.settings),
-                prompt_version: row.prompt_version,
+                opening: Opening::of(row.prompt_id, row.prompt_version, variables.clone()),
                 attempts: row.attempts,
             }),
         });
         Ok(turns.collect())
     }
 
-    /// The content of a prompt's version, and the values that a conversation has for its variables. The owner was proven when
-    /// the conversation's turn was accepted.
-    pub async fn load_prompt(
-        &self,
-        conversation: ConversationId,
-        of: PromptVersion,
-    ) -> sqlx::Result<Option<(String, Map<String, Value>)>> {
-        let found = sqlx::query!(
-            r#"select v.content, c.variables as "variables: Json<Map<String, Value>>"
-               from prompt_versions v, conversations c where v.prompt_id = $1 and v.version = $2 and c.id = $3"#,
-            of.prompt.uuid(),
-            of.version,
-            conversation.uuid(),
+    /// The content of a prompt's version. That the prompt may be used was proven when the conversation was told so.
+    pub async fn load_prompt(&self, prompt: PromptId, version: i32) -> sqlx::Result<Option<String>> {
+        sqlx::query_scalar!(
+            "select content from prompt_versions where prompt_id = $1 and version = $2",
+            prompt.uuid(),
+            version,
         )
         .fetch_optional(&self.pool)
-        .await?;
-        Ok(found.map(|found| (found.content, found.variables.0)))
+        .await
     }
 
-    /// The content of the version that a new conversation would begin with.
+    /// The content of the prompt that a conversation in this project would open with now; the choice names a prompt.
     pub async fn chosen_prompt(
         &self,
         caller: Principal,
-        new: &NewConversation,
+        project: ProjectId,
+        choice: &PromptChoice,
     ) -> sqlx::Result<Option<String>> {
         sqlx::query_scalar!(
             "select v.content
@@ -166,10 +161,10 @@ impl Store {
                      (select l.version from prompt_labels l where l.prompt_id = r.id and l.label = $5)
                  else r.current_version end",
             caller.user().uuid(),
-            new.project_id.uuid(),
-            new.prompt_id.map(|id| id.uuid()),
-            new.prompt_version,
-            new.prompt_label,
+            project.uuid(),
+            choice.prompt_id.map(|id| id.uuid()),
+            choice.version,
+            choice.label,
         )
         .fetch_optional(&self.pool)
         .await

@@ -2,11 +2,13 @@
 //! about a user's things has the owner in its `where`.
 
 mod conversations;
+mod graveyard;
 mod history;
 mod messages;
 mod partitions;
 mod turns;
 
+pub use graveyard::Graveyard;
 pub(crate) use history::settings_from;
 pub use history::{History, OpenTurn, PastTurn};
 pub use partitions::Attempt;

@@ -11,7 +11,7 @@ use wire::{
 };
 
 use super::Store;
-use crate::model::{Accepted, AnswerParts, BodyHash, NewTurn, answer};
+use crate::model::{Accepted, AnswerParts, BodyHash, NewTurn, Opening, answer};
 
 /// A turn from the database.
 #[derive(Debug)]
@@ -55,7 +55,9 @@ struct Row {
     user_message_id: Uuid,
     model: String,
     settings: Option<Value>,
+    prompt_id: Option<Uuid>,
     prompt_version: Option<i32>,
+    variables: Option<Value>,
     created_at: OffsetDateTime,
     question: String,
     question_parent: Option<Uuid>,
@@ -133,7 +135,8 @@ impl Store {
                )
                select t.id as "id!", t.conversation_id as "conversation_id!", t.seq as "seq!", t.idempotency_key,
                       t.body_hash as "body_hash!", t.user_message_id as "user_message_id!", t.model as "model!",
-                      t.settings, t.prompt_version,
+                      t.settings, t.prompt_id, t.prompt_version,
+                      case when t.prompt_id is not null then c.variables end as variables,
                       t.created_at as "created_at!",
                       q.content as "question!", q.parent_id as question_parent, q.created_at as "question_at!",
                       q.turn_id as "question_turn!", q.seq as "question_seq!",
@@ -199,7 +202,7 @@ impl From<Row> for StoredTurn {
         let accepted = Accepted {
             model: row.model.clone(),
             settings: super::settings_from(row.settings),
-            prompt_version: row.prompt_version,
+            opening: Opening::of(row.prompt_id, row.prompt_version, row.variables),
         };
         let view = Turn {
             id,
@@ -209,6 +212,7 @@ impl From<Row> for StoredTurn {
             seq: row.seq,
             idempotency_key: row.idempotency_key,
             model: row.model,
+            prompt_id: row.prompt_id.map(Into::into),
             prompt_version: row.prompt_version,
             created_at: row.created_at,
             finished_at: row.finished_at,

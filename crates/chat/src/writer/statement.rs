@@ -13,7 +13,7 @@ use wire::TurnId;
 
 use super::batch::Batch;
 use crate::{
-    model::{Accepted, Completion, Ending, Outcome, Ownership},
+    model::{Accepted, Completion, Ending, Opening, Outcome, Ownership},
     store::settings_from,
 };
 
@@ -86,7 +86,8 @@ pub(crate) async fn execute(
             }
             (Some(turn), Some(model), _, prompt_version) => {
                 let settings = settings_from(row.settings);
-                written.accepted.insert(turn.into(), Accepted { model, settings, prompt_version });
+                let opening = Opening::of(row.prompt_id, prompt_version, row.variables);
+                written.accepted.insert(turn.into(), Accepted { model, settings, opening });
             }
             (Some(turn), None, ..) => {
                 written.finished.insert(turn.into());

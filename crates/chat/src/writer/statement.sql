@@ -15,17 +15,20 @@ offered as materialized (
 ),
 accepted as (
     insert into turns (id, conversation_id, user_id, partition, seq, idempotency_key, body_hash, kind, user_message_id,
-                       prompt_version, model, settings, created_at)
+                       prompt_id, prompt_version, model, settings, created_at)
     select id, conversation_id, user_id, partition, seq, idempotency_key, body_hash, 'send', user_message_id,
+           (c).prompt_id,
            case when (c).prompt_id is null then null
                 when (c).prompt_label is not null then
                     (select l.version from prompt_labels l where l.prompt_id = (c).prompt_id and l.label = (c).prompt_label)
-                when (c).prompt_version is not null then (c).prompt_version
+                when (c).prompt_version is not null then
+                    (select v.version from prompt_versions v
+                     where v.prompt_id = (c).prompt_id and v.version = (c).prompt_version)
                 else (select p.current_version from prompts p where p.id = (c).prompt_id) end,
            coalesce(model, (c).model, $16), (c).settings || settings, created_at
     from offered where (c).user_id = user_id and (c).deleted_at is null
     on conflict do nothing
-    returning id, model, settings, prompt_version
+    returning id, conversation_id, model, settings, prompt_id, prompt_version
 ),
 questions as (
     insert into messages (id, conversation_id, parent_id, turn_id, seq, role, content, created_at)
@@ -55,6 +58,9 @@ answers as (
     from endings where content is not null and turn_id = any (array(select turn_id from finished))
 )
 select null::uuid as turn, null::text as model, null::jsonb as settings, partition::integer as number,
-       epoch from held
-union all select id, model, settings, prompt_version, null from accepted
-union all select turn_id, null, null, null, null from finished
+       epoch, null::uuid as prompt_id, null::jsonb as variables from held
+union all select id, model, settings, prompt_version, null, prompt_id,
+                 case when prompt_id is not null then
+                     (select c.variables from conversations c where c.id = conversation_id) end
+          from accepted
+union all select turn_id, null, null, null, null, null, null from finished

@@ -77,6 +77,7 @@ fn turn(id: TurnId, status: TurnStatus) -> Turn {
         seq: 0,
         idempotency_key: None,
         model: "m".into(),
+        prompt_id: None,
         prompt_version: None,
         created_at: wire::now(),
         finished_at: None,

@@ -9,6 +9,7 @@ both_layouts![
     the_variables_of_a_conversation_fill_its_prompt,
     what_a_conversation_cannot_be_opened_with_is_refused_at_once,
     a_prompt_that_is_gone_is_missed_and_not_left_out,
+    a_conversation_is_told_another_prompt,
     messages_are_listed_from_the_newest_page_back,
     conversations_are_listed_a_page_at_a_time,
 ];
@@ -92,6 +93,78 @@ async fn a_prompt_that_is_gone_is_missed_and_not_left_out(layout: Layout) {
     assert_eq!(world.provider().calls().len(), calls, "the model was not asked without its prompt");
     ana.put(&label, json!({ "version": 1 })).await.ok();
     ana.send(&conversation, "Hello").await.ok();
+
+    let calls = world.provider().calls().len();
+    let mut conversations = vec![conversation];
+    for how in [json!({}), json!({ "prompt_version": 1 })] {
+        let mut request = json!({ "project_id": project, "prompt_id": prompt });
+        request.as_object_mut().unwrap().extend(how.as_object().unwrap().clone());
+        let conversation = text(&ana.post("/conversations", request).await.ok()["id"]);
+        ana.send(&conversation, "Hello").await.ok();
+        conversations.push(conversation);
+    }
+    ana.delete(&path).await.ok();
+    for conversation in conversations {
+        let path = format!("/conversations/{conversation}");
+        assert_eq!(ana.get(&path).await.ok()["prompt_id"], prompt, "it still says what is missed");
+        let problem = ana.send(&conversation, "Hello").await.fault(404, "prompt_not_found");
+        let turn = ana.get(&format!("/turns/{}", text(&problem["turn_id"]))).await.ok();
+        let failed = (&turn["status"], &turn["prompt_id"], &turn["prompt_version"]);
+        assert_eq!(failed, (&json!("failed"), &json!(prompt), &Value::Null), "{turn}");
+        ana.patch(&path, json!({ "prompt_id": prompt })).await.fault(404, "prompt_not_found");
+        let without = ana.patch(&path, json!({ "prompt_id": null })).await.ok();
+        for field in ["prompt_id", "prompt_version", "prompt_label"] {
+            assert_eq!(without[field], Value::Null, "{without}");
+        }
+        ana.send(&conversation, "Hello").await.ok();
+        assert_eq!(opening(&world), None, "it was told so");
+    }
+    assert_eq!(world.provider().calls().len(), calls + 5);
+}
+
+async fn a_conversation_is_told_another_prompt(layout: Layout) {
+    let world = world(layout).start().await;
+    let (ana, ben) = (world.user().await, world.user().await);
+    let (project, first, path) = prompt(&ana, "Hi {{ name }}").await;
+    ana.put(&path, json!({ "content": "Hello {{ name }}" })).await.ok();
+    ana.put(&format!("{path}/labels/stable"), json!({ "version": 1 })).await.ok();
+    let (_, elsewhere, _) = prompt(&ana, "elsewhere").await;
+    let begun = json!({ "project_id": project, "prompt_id": first, "variables": { "name": "Ana" } });
+    let conversation = text(&ana.post("/conversations", begun).await.ok()["id"]);
+    let at = format!("/conversations/{conversation}");
+    let told = async || {
+        ana.send(&conversation, "hi").await.ok();
+        opening(&world).unwrap()
+    };
+    assert_eq!(told().await, "Hello Ana");
+    ana.patch(&at, json!({ "variables": { "name": "Eva" } })).await.ok();
+    assert_eq!(told().await, "Hello Eva", "what is kept in memory is not what was meant");
+    let pinned = ana.patch(&at, json!({ "prompt_version": 1 })).await.ok();
+    assert_eq!((&pinned["prompt_version"], &pinned["prompt_label"]), (&json!(1), &Value::Null));
+    assert_eq!(told().await, "Hi Eva");
+    let labelled = ana.patch(&at, json!({ "prompt_label": "stable" })).await.ok();
+    assert_eq!(
+        (&labelled["prompt_version"], &labelled["prompt_label"], &labelled["prompt_id"]),
+        (&Value::Null, &json!("stable"), &json!(first))
+    );
+    let current = ana.patch(&at, json!({ "prompt_label": null, "title": "t" })).await.ok();
+    assert_eq!((&current["prompt_label"], &current["title"]), (&Value::Null, &json!("t")));
+    assert_eq!(told().await, "Hello Eva");
+
+    let before = ana.get(&at).await.ok();
+    let refused = [
+        (json!({ "prompt_version": 9 }), 404, "prompt_not_found"),
+        (json!({ "prompt_label": "none" }), 404, "prompt_not_found"),
+        (json!({ "prompt_id": elsewhere }), 404, "prompt_not_found"),
+        (json!({ "variables": {} }), 422, "prompt_unrenderable"),
+        (json!({ "prompt_version": 1, "prompt_label": "stable" }), 422, "invalid_body"),
+        (json!({ "prompt_id": null, "prompt_version": 1 }), 422, "invalid_body"),
+    ];
+    for (change, status, code) in refused {
+        ana.patch(&at, change).await.fault(status, code);
+    }
+    ben.patch(&at, json!({ "variables": {} })).await.fault(404, "conversation_not_found");
+    assert_eq!(ana.get(&at).await.ok(), before);
 }
 
 fn next(answer: &testkit::Answer) -> Option<String> {

@@ -107,14 +107,16 @@ async fn the_prompt_opens_every_call_at_the_version_wanted(layout: Layout) {
     let path = format!("{prompts}/{prompt}");
     let next = async |content: &str| ana.put(&path, json!({ "content": content })).await.ok();
     let label = async |version: i32| {
-        let sql = "insert into prompt_labels values ($1::uuid, 'production', $2)
-                   on conflict (prompt_id, label) do update set version = excluded.version";
-        sqlx::query(sql).bind(&prompt).bind(version).execute(world.sql()).await.unwrap();
+        ana.put(&format!("{path}/labels/production"), json!({ "version": version })).await.ok();
     };
     let told = async |conversation: &str| {
-        ana.send(conversation, "hi").await.ok();
-        system(&world)
+        let turn = text(&ana.send(conversation, "hi").await.ok()["turn_id"]);
+        let turn = ana.get(&format!("/turns/{turn}")).await.ok();
+        let system = system(&world);
+        assert_eq!(turn["prompt_id"], system.as_ref().map_or(Value::Null, |_| json!(prompt)));
+        system.map(|system| (system, turn["prompt_version"].as_i64().unwrap()))
     };
+    let version = |content: &str, number| Some((content.to_owned(), number));
     next("two").await;
     label(1).await;
 
@@ -126,21 +128,17 @@ async fn the_prompt_opens_every_call_at_the_version_wanted(layout: Layout) {
         begin(&ana, json!({ "project_id": project, "prompt_id": prompt, "prompt_label": "production" }))
             .await;
     assert_eq!(told(&none).await, None);
-    assert_eq!(told(&current).await.as_deref(), Some("two"));
-    assert_eq!(told(&pinned).await.as_deref(), Some("one"));
-    assert_eq!(told(&labelled).await.as_deref(), Some("one"));
+    assert_eq!(told(&current).await, version("two", 2));
+    assert_eq!(told(&pinned).await, version("one", 1));
+    assert_eq!(told(&labelled).await, version("one", 1));
     next("three").await;
     label(3).await;
-    assert_eq!(
-        told(&current).await.as_deref(),
-        Some("three"),
-        "current is what is current when the turn starts"
-    );
-    assert_eq!(told(&pinned).await.as_deref(), Some("one"));
-    assert_eq!(told(&labelled).await.as_deref(), Some("three"));
-    ana.delete(&path).await.ok();
-    assert_eq!(told(&current).await, None, "a deleted prompt is told no more");
-    assert_eq!(told(&pinned).await, None);
+    assert_eq!(told(&current).await, version("three", 3), "what is current when the turn is accepted");
+    assert_eq!(told(&pinned).await, version("one", 1));
+    assert_eq!(told(&labelled).await, version("three", 3), "the label was moved");
+    ana.post(&format!("{path}/rollback"), json!({ "version": 1 })).await.ok();
+    assert_eq!(told(&current).await, version("one", 4), "a rollback is a version too");
+    assert_eq!(told(&labelled).await, version("three", 3));
 }
 
 async fn a_prompt_must_be_there(layout: Layout) {

@@ -7,6 +7,7 @@
 mod accounts;
 mod api_keys;
 mod bodies;
+mod cascades;
 mod conversation_prompts;
 mod conversations;
 mod idempotency;

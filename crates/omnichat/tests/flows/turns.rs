@@ -85,7 +85,7 @@ async fn a_turn_can_be_looked_at_while_it_runs_and_after(layout: Layout) {
     assert_eq!(messages.as_array().unwrap().len(), 1, "the question is there at once");
     let turn = format!("/turns/{}", text(&messages[0]["turn_id"]));
     let running = ana.get(&turn).await.ok();
-    let names = "attempt conversation_id created_at fault finished_at id idempotency_key messages model prompt_version seq status usage";
+    let names = "attempt conversation_id created_at fault finished_at id idempotency_key messages model prompt_id prompt_version seq status usage";
     assert_eq!(fields(&running).join(" "), names);
     assert_eq!(
         (&running["status"], &running["attempt"], &running["seq"]),

@@ -5,7 +5,7 @@ use wire::{OperationInfo, Scope, operations, subject};
 use crate::tree;
 
 fn operation(info: &OperationInfo) -> String {
-    let OperationInfo { name, service, pattern, summary, scope, request, reply } = info;
+    let OperationInfo { name, service, pattern, summary, scope, request, reply, .. } = info;
     let (service, scope) = (service.name(), scope.map_or("–", Scope::as_str));
     format!("| `{name}` | `{pattern}` | {service} | {scope} | `{request}` → `{reply}` | {summary} |")
 }

@@ -5,7 +5,7 @@
 const TAGS: [&str; 6] = ["if", "elif", "else", "endif", "for", "endfor"];
 
 /// The longest tag, in bytes. The engine walks through an expression, and through a chain of `elif`, by recursion: what is
-/// longer could run out of stack.
+/// longer could run out of stack, and a thread without stack ends the process. So the engine sees no tag without an end, either.
 const TAG_BYTES_MAX: usize = 512;
 /// Branches of all conditions.
 const BRANCHES_MAX: usize = 100;
@@ -25,9 +25,10 @@ pub(super) fn of(template: &str) -> Option<String> {
             }
         };
         let body = &tag[2..];
-        let length = if inside { end_of_tag(body, end) } else { body.find(end) }?;
-        let code = &body[..length];
         let line = template[..template.len() - tag.len()].matches('\n').count() + 1;
+        let length = if inside { end_of_tag(body, end) } else { body.find(end) };
+        let Some(length) = length else { return Some(format!("line {line}: a tag has no end")) };
+        let code = &body[..length];
         branches += usize::from(end == "%}" && code.contains("elif"));
         if branches > BRANCHES_MAX {
             return Some(format!("line {line}: more than {BRANCHES_MAX} branches"));
@@ -44,7 +45,7 @@ pub(super) fn of(template: &str) -> Option<String> {
     None
 }
 
-/// Where the tag ends: outside of its texts in quotes. A tag without an end is the engine's to refuse.
+/// Where the tag ends: outside of its texts in quotes.
 fn end_of_tag(body: &str, end: &str) -> Option<usize> {
     let mut quote = None;
     let mut escaped = false;

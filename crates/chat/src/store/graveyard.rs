@@ -1,0 +1,88 @@
+//! What nobody can read any more, to be removed for good. Nothing here has an owner left to ask for: a conversation that is
+//! deleted is nobody's.
+
+use sqlx::PgConnection;
+use wire::ConversationId;
+
+/// Named in `pg_locks` by this number, so that of several processes one works.
+const LOCK: i64 = 0x6f63_7075_7267_6521;
+/// Conversations that one statement removes.
+const CONVERSATIONS_MAX: i64 = 100;
+/// Turns that one statement removes, with all their rows: few enough to be done in a moment, however long they are.
+const TURNS_MAX: i64 = 50;
+
+/// Deleted conversations, on a connection of its own.
+pub struct Graveyard {
+    connection: PgConnection,
+    /// Younger ones are left alone.
+    hours: i32,
+}
+
+impl Graveyard {
+    /// Conversations deleted more than `hours` ago, unless somebody else is at work. The lock ends with the connection.
+    pub async fn enter(mut connection: PgConnection, hours: i32) -> sqlx::Result<Option<Self>> {
+        let alone = sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "alone!""#, LOCK)
+            .fetch_one(&mut connection)
+            .await?;
+        Ok(alone.then_some(Self { connection, hours }))
+    }
+
+    /// Removes conversations that their users deleted; their turns are then found by [`Self::next`]. True if there may be
+    /// more.
+    pub async fn bury(&mut self) -> sqlx::Result<bool> {
+        let done = sqlx::query!(
+            "delete from conversations where id = any (array(
+                 select id from conversations where deleted_at < now() - make_interval(hours => $1)
+                 order by deleted_at limit $2))",
+            self.hours,
+            CONVERSATIONS_MAX,
+        )
+        .execute(&mut self.connection)
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// The conversation that has waited longest.
+    pub async fn next(&mut self) -> sqlx::Result<Option<ConversationId>> {
+        let id = sqlx::query_scalar!(
+            "select id from deleted_conversations where deleted_at < now() - make_interval(hours => $1)
+             order by deleted_at limit 1",
+            self.hours,
+        )
+        .fetch_optional(&mut self.connection)
+        .await?;
+        Ok(id.map(Into::into))
+    }
+
+    /// Removes turns of a conversation, with all that belongs to them. True if there may be more.
+    pub async fn remove_turns(&mut self, of: ConversationId) -> sqlx::Result<bool> {
+        let removed = sqlx::query_scalar!(
+            r#"with gone as (
+                   delete from turns where id = any (array(
+                       select id from turns where conversation_id = $1 order by seq limit $2))
+                   returning id, user_message_id
+               ),
+               messages_gone as (
+                   delete from messages
+                   where id = any (array(select id from gone union all select user_message_id from gone))
+               ),
+               outcomes_gone as (delete from outcomes where turn_id = any (array(select id from gone))),
+               attempts_gone as (delete from attempts where turn_id = any (array(select id from gone))),
+               cancels_gone as (delete from cancels where turn_id = any (array(select id from gone)))
+               select count(*) as "count!" from gone"#,
+            of.uuid(),
+            TURNS_MAX,
+        )
+        .fetch_one(&mut self.connection)
+        .await?;
+        Ok(removed > 0)
+    }
+
+    /// Nothing of the conversation is left.
+    pub async fn forget(&mut self, id: ConversationId) -> sqlx::Result<()> {
+        sqlx::query!("delete from deleted_conversations where id = $1", id.uuid())
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+}
