@@ -30,7 +30,7 @@ use crate::{
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// On every answer: it is data, never a page, and nobody's but the caller's.
+/// On every answer that does not say otherwise: it is data, never a page, and nobody's but the caller's.
 const PRIVATE_DATA: [(HeaderName, HeaderValue); 3] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'")),
@@ -85,7 +85,9 @@ pub(crate) async fn run(State(door): State<Arc<Door>>, mut request: Request, nex
         response.headers_mut().extend(said);
     }
     let headers = response.headers_mut();
-    headers.extend(PRIVATE_DATA);
+    for (name, value) in PRIVATE_DATA {
+        headers.entry(name).or_insert(value);
+    }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     door.origins.mark(headers, origin);
     name(headers, &exchange.context);

@@ -2,7 +2,8 @@
 //! make. Bodies pass unread in both directions: the services decode, judge and answer.
 //!
 //! - [`config`], [`error`]: the section `[http]`, and why it does not start
-//! - `server`: connections; `router`: which path leads where; `routes`: one function per route
+//! - `server`: connections; `route`, `routes`: every route, as a table, and its function;
+//!   `router`: what the table leads to; [`openapi`]: what it says to readers
 //! - `exchange`: what surrounds every request; `record`: its line in the log and its count; `cors`: which pages may read
 //!   the answer
 //! - `credential`, `address`, `body`: what a request says, taken apart; `credentials`: whose a credential is
@@ -22,8 +23,10 @@ mod credential;
 mod credentials;
 mod door;
 mod exchange;
+pub mod openapi;
 mod peer;
 mod record;
+mod route;
 mod router;
 mod routes;
 mod send;
@@ -79,7 +82,7 @@ pub async fn start_status(
 ) -> Result<SocketAddr, StartError> {
     describe(server::METRICS);
     let (listener, address) = server::listen(listen).await?;
-    let server = Server::new(config, status::routes(vitals), drain);
+    let server = Server::new(config, status::router(vitals), drain);
     drain.spawn("status-listener", server.run(listener));
     Ok(address)
 }

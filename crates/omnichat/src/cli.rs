@@ -89,6 +89,8 @@ pub enum Command {
     /// A message may carry its own script, such as `[[sim first_ms=500 chunk_ms=50]]`, `[[sim status=500]]` or
     /// `[[sim cut_after=3]]`.
     SimProvider(SimProviderOptions),
+    /// Print the description of the HTTP API (OpenAPI 3.1)
+    Openapi,
     /// Print a completion script
     Completions {
         /// For this shell

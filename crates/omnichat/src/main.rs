@@ -8,6 +8,7 @@ mod doctor;
 mod health;
 mod keys;
 mod models;
+mod openapi;
 mod roles;
 mod schema;
 mod secrets;
@@ -54,8 +55,10 @@ fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    if let Command::Completions { shell } = cli.command {
-        return completions::print(shell);
+    match cli.command {
+        Command::Completions { shell } => return completions::print(shell),
+        Command::Openapi => return openapi::print(),
+        _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -68,7 +71,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Health { address } => health::run(address).await,
             Command::Config { template } => config::show(&cli.shared, template),
             Command::SimProvider(options) => sim_provider::run(&cli.shared, options).await,
-            Command::Completions { .. } => Ok(()),
+            Command::Completions { .. } | Command::Openapi => Ok(()),
         }
     })
 }

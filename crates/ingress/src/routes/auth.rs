@@ -3,6 +3,7 @@
 use axum::extract::State;
 use bytes::Bytes;
 use http::Uri;
+use serde_json::json;
 use std::sync::Arc;
 use wire::{
     ApiKeyId, Fault, FaultCode, LogOut,
@@ -14,10 +15,11 @@ use wire::{
 
 use crate::{
     address::{PathId, page_as_body},
-    answer::{Answer, json},
+    answer::{self, Answer},
     body::JsonBody,
     caller::{Caller, Visitor},
     door::Door,
+    route::Told,
 };
 
 pub(crate) async fn register(visitor: Visitor, JsonBody(body): JsonBody) -> Answer {
@@ -72,11 +74,25 @@ pub(crate) async fn delete_api_key(caller: Caller, PathId(key): PathId<ApiKeyId>
     caller.ask(&DELETE_API_KEY, &[&key], Bytes::new()).await
 }
 
+pub(crate) const JWKS: Told = Told {
+    name: "jwks",
+    summary: "Shows the public keys of access tokens, where a key pair signs them.",
+    media_type: "application/json",
+    schema: || {
+        let text = json!({ "type": "string" });
+        let fields = json!({ "kty": text, "crv": text, "x": text, "kid": text, "alg": text, "use": text });
+        let key = json!({ "type": "object", "required": ["kty", "crv", "x", "kid"], "properties": fields });
+        let keys = json!({ "type": "array", "items": key });
+        json!({ "type": "object", "required": ["keys"], "properties": { "keys": keys } })
+    },
+    or_503: false,
+};
+
 /// The public keys of our tokens, for those who verify them elsewhere; nothing, where a shared secret signs.
 pub(crate) async fn jwks(State(door): State<Arc<Door>>) -> Answer {
     let keys = door.credentials.verifier().public_keys();
     if keys.is_empty() {
         return Err(FaultCode::RouteNotFound.into());
     }
-    Ok(json(identity::jwks(&keys).to_string()))
+    Ok(answer::json(identity::jwks(&keys).to_string()))
 }

@@ -4,16 +4,19 @@ use axum::{
     Router,
     extract::State,
     response::{IntoResponse, Response},
-    routing::get,
 };
 use host::{Health, Telemetry, health::Status};
 use http::{
     HeaderName, HeaderValue, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
+use serde_json::json;
 use wire::FaultCode;
 
-use crate::answer::{Answer, json};
+use crate::{
+    answer::{self, Answer},
+    route::{Does::Tell, Route, Told, route},
+};
 
 /// Prometheus's text format.
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -30,22 +33,76 @@ pub struct Vitals {
 }
 
 /// The routes of every process, whether it serves the API or not.
-pub(crate) fn routes<S: Clone + Send + Sync + 'static>(vitals: Vitals) -> Router<S> {
-    Router::new()
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
-        .route("/version", get(version))
-        .route("/metrics", get(metrics))
-        .with_state(vitals)
+pub(crate) const ROUTES: &[Route<Vitals>] = &[
+    route!(GET "/livez", livez, Tell(&LIVEZ)),
+    route!(GET "/readyz", readyz, Tell(&READYZ)),
+    route!(GET "/version", version, Tell(&VERSION)),
+    route!(GET "/metrics", metrics, Tell(&COUNTED)),
+];
+
+const LIVEZ: Told = Told {
+    name: "livez",
+    summary: "Tells that the process runs.",
+    media_type: "application/json",
+    schema: || json!({ "type": "object", "required": ["status"], "properties": { "status": { "const": "live" } } }),
+    or_503: false,
+};
+
+const READYZ: Told = Told {
+    name: "readyz",
+    summary: "Tells whether the process takes requests, and what it lacks if it does not.",
+    media_type: "application/json",
+    schema: || {
+        let check = json!({
+            "type": "object",
+            "required": ["name", "ok", "detail"],
+            "properties": { "name": { "type": "string" }, "ok": { "type": "boolean" }, "detail": { "type": "string" } },
+        });
+        json!({
+            "type": "object",
+            "required": ["status", "checks"],
+            "properties": {
+                "status": { "enum": ["ready", "not_ready", "draining"] },
+                "checks": { "type": "array", "items": check },
+            },
+        })
+    },
+    or_503: true,
+};
+
+const VERSION: Told = Told {
+    name: "version",
+    summary: "Tells which version runs.",
+    media_type: "application/json",
+    schema: || {
+        let text = json!({ "type": "string" });
+        json!({ "type": "object", "required": ["name", "version"], "properties": { "name": text, "version": text } })
+    },
+    or_503: false,
+};
+
+const COUNTED: Told = Told {
+    name: "metrics",
+    summary: "Tells what the process counts, as Prometheus reads it.",
+    media_type: "text/plain",
+    schema: || json!({ "type": "string" }),
+    or_503: false,
+};
+
+/// Them as a router.
+pub(crate) fn router<S: Clone + Send + Sync + 'static>(vitals: Vitals) -> Router<S> {
+    let add =
+        |router: Router<Vitals>, route: &Route<Vitals>| router.route(route.entry.path, (route.connect)());
+    ROUTES.iter().fold(Router::new(), add).with_state(vitals)
 }
 
 async fn livez() -> Response {
-    (FRESH, json(r#"{"status":"live"}"#)).into_response()
+    (FRESH, answer::json(r#"{"status":"live"}"#)).into_response()
 }
 
 async fn readyz(State(vitals): State<Vitals>) -> Answer {
     let report = vitals.health.report().await;
-    let body = json(serde_json::to_vec(&report).map_err(|_| FaultCode::Internal)?);
+    let body = answer::json(serde_json::to_vec(&report).map_err(|_| FaultCode::Internal)?);
     Ok(match report.status {
         Status::Ready => (FRESH, body).into_response(),
         Status::NotReady | Status::Draining => {
@@ -56,7 +113,7 @@ async fn readyz(State(vitals): State<Vitals>) -> Answer {
 
 async fn version() -> Response {
     let body = concat!(r#"{"name":"omnichat","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
-    (FRESH, json(body)).into_response()
+    (FRESH, answer::json(body)).into_response()
 }
 
 async fn metrics(State(vitals): State<Vitals>) -> Response {

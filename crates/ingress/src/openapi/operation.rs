@@ -1,0 +1,111 @@
+//! One route, as an operation of the document.
+
+use serde_json::{Map, Value, json};
+
+use super::{Components, fault, parameter};
+use crate::route::{Body, Does, Entry};
+
+/// The kinds of things that routes are about: a part of their paths, a name, and what it is. The first that fits.
+const TAGS: &[(&str, &str, &str)] = &[
+    ("/auth/api-keys", "API keys", "Credentials for programs, with scopes."),
+    ("/auth/", "Accounts", "Registering, logging in, sessions."),
+    ("/.well-known/", "Accounts", ""),
+    ("/prompts", "Prompts", "Texts with variables, in versions that never change."),
+    ("/projects", "Projects", "What holds prompts and conversations together."),
+    ("/conversations", "Conversations", "Messages and their answers."),
+    ("/turns", "Turns", "One message and its one outcome."),
+    ("", "Process", "What machines ask about the process, and this description."),
+];
+
+/// The kinds, in the order of their routes.
+pub(super) fn tags() -> Vec<Value> {
+    let order = ["Accounts", "API keys", "Projects", "Prompts", "Conversations", "Turns", "Process"];
+    let told =
+        order.iter().filter_map(|name| TAGS.iter().find(|(_, tag, about)| tag == name && !about.is_empty()));
+    told.map(|(_, name, about)| json!({ "name": name, "description": about })).collect()
+}
+
+pub(super) fn operation(entry: &Entry, components: &mut Components) -> Value {
+    let tag = TAGS.iter().find(|(part, ..)| entry.path.contains(part)).map(|(_, name, _)| name);
+    let mut operation = json!({
+        "operationId": entry.name(),
+        "tags": [tag],
+        "summary": summary(entry).trim_end_matches('.'),
+        "responses": responses(entry, components),
+    });
+    if let Some(description) = description(entry) {
+        operation["description"] = description.into();
+    }
+    let parameters = parameter::parameters(entry);
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
+    }
+    if let Some(body) = body(entry, components) {
+        operation["requestBody"] = body;
+    }
+    if !entry.is_guarded() {
+        operation["security"] = json!([]);
+    }
+    operation
+}
+
+const fn summary(entry: &Entry) -> &'static str {
+    match entry.does {
+        Does::Ask(operation) => operation.summary,
+        Does::Tell(told) => told.summary,
+    }
+}
+
+fn description(entry: &Entry) -> Option<String> {
+    let operation = entry.operation()?;
+    let scope = operation.scope.map(|scope| format!("An API key needs the scope `{}`. ", scope.as_str()));
+    Some(format!("{}Over NATS: `{}`.", scope.unwrap_or_default(), operation.pattern))
+}
+
+fn body(entry: &Entry, components: &mut Components) -> Option<Value> {
+    let description = match entry.body {
+        Body::None => return None,
+        Body::Request | Body::RequestOrQuery => entry.operation()?.request_schema,
+        Body::Rest(description) => description,
+    };
+    let needed = description.of_request().get("required").is_some();
+    Some(json!({
+        "required": needed && !matches!(entry.body, Body::RequestOrQuery),
+        "content": { "application/json": { "schema": components.requests.add(description) } },
+    }))
+}
+
+fn responses(entry: &Entry, components: &mut Components) -> Value {
+    let mut responses: Map<_, _> = fault::responses(entry, components);
+    responses.insert("200".to_owned(), success(entry, components));
+    if let Does::Tell(told) = entry.does
+        && told.or_503
+        && let Some(content) = responses["200"].get("content").cloned()
+    {
+        responses.insert("503".to_owned(), fault::unwell(&content));
+    }
+    responses.into()
+}
+
+fn success(entry: &Entry, components: &mut Components) -> Value {
+    let (media_type, schema, description) = match entry.does {
+        Does::Ask(operation) => (
+            "application/json",
+            components.replies.add(operation.reply_schema),
+            format!("`{}`", operation.reply),
+        ),
+        Does::Tell(told) => (told.media_type, (told.schema)(), "As described.".to_owned()),
+    };
+    let mut names = vec!["x-request-id"];
+    if entry.query.contains(&"cursor") {
+        names.push("Link");
+    }
+    if entry.limit.is_some() {
+        names.extend(["RateLimit", "RateLimit-Policy"]);
+    }
+    json!({
+        "description": description,
+        "headers": fault::references(&names),
+        "content": { media_type: { "schema": schema } },
+    })
+}

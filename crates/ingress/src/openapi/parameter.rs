@@ -1,0 +1,67 @@
+//! What a request says outside of its body.
+
+use serde_json::{Value, json};
+use wire::{
+    ChooseVersion, FaultCode, LabelPrompt, header, limits::IDEMPOTENCY_KEY_BYTES_MAX, schema::Description,
+};
+
+use crate::route::Entry;
+
+pub(super) fn parameters(entry: &Entry) -> Vec<Value> {
+    let mut parameters: Vec<_> = entry.parameters().map(in_path).collect();
+    let request =
+        entry.operation().map(|operation| operation.request_schema.of_request()).unwrap_or_default();
+    parameters.extend(entry.query.iter().map(|name| in_query(name, &request["properties"][name])));
+    if entry.faults().contains(&FaultCode::InvalidIdempotencyKey) {
+        parameters.push(json!({
+            "name": header::IDEMPOTENCY_KEY,
+            "in": "header",
+            "description": "Sends with the same key are the same turn: repeat a send with its key, and it is answered with \
+                the outcome of the first.",
+            "schema": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": IDEMPOTENCY_KEY_BYTES_MAX,
+                "pattern": "^[!#-~]+$",
+                "examples": ["3f1c9a"],
+            },
+        }));
+    }
+    parameters
+}
+
+/// A part of the path: an id, or what its name says.
+fn in_path(name: &str) -> Value {
+    let of = |request: Description, name: &str| request.of_request()["properties"][name].clone();
+    let (description, schema) = match name {
+        "version" => ("The number of the version.".to_owned(), of(Description::of::<ChooseVersion>(), name)),
+        "label" => ("The label.".to_owned(), of(Description::of::<LabelPrompt>(), name)),
+        kind => (
+            format!("The id of the {}.", kind.replace('_', " ")),
+            json!({ "type": "string", "format": "uuid" }),
+        ),
+    };
+    json!({ "name": name, "in": "path", "required": true, "description": description, "schema": schema })
+}
+
+/// A field of the request that stands in the query instead.
+fn in_query(name: &str, field: &Value) -> Value {
+    let mut schema = present(field.clone());
+    let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+    json!({ "name": name, "in": "query", "description": description, "schema": schema })
+}
+
+/// The schema of a field that is given: the query knows no null.
+fn present(schema: Value) -> Value {
+    let Value::Object(mut schema) = schema else { return schema };
+    schema.remove("default");
+    if let Some(Value::Array(choices)) = schema.remove("anyOf") {
+        let choice = choices.into_iter().find(|choice| choice["type"] != "null");
+        schema.extend(choice.and_then(|choice| choice.as_object().cloned()).unwrap_or_default());
+    }
+    if let Some(kind) = schema.get_mut("type") {
+        let present = kind.as_array().and_then(|kinds| kinds.iter().find(|kind| *kind != "null")).cloned();
+        *kind = present.unwrap_or(kind.take());
+    }
+    schema.into()
+}
