@@ -11,7 +11,8 @@ use std::{
 };
 
 use anyhow::Context;
-use bus::Bus;
+use auth::proof::Prover;
+use bus::{Bus, CalloutKeys};
 use host::{ConfigError, Drain, Environment, Health, Telemetry, postgres, telemetry};
 use llm::Gateway;
 
@@ -77,6 +78,7 @@ pub async fn run(shared: &Shared, roles: &[Role]) -> anyhow::Result<()> {
     if roles.contains(&Role::Auth) {
         config.identity.signer(0).map_err(|error| effective.locate(error))?;
     }
+    callout_keys(&config).map_err(|error| effective.locate(error))?;
     let ground = Ground::new(config, &environment)?;
     let drain = ground.drain.clone();
     tokio::select! {
@@ -132,7 +134,7 @@ pub async fn start(
     let mut http = None;
     let vitals = ingress::Vitals { health: health.clone(), telemetry: telemetry.clone() };
     if roles.contains(&Role::Ingress) {
-        let bus = connect(ground, Role::Ingress).await?;
+        let bus = connect(ground, bus::Role::Ingress).await?;
         let verifier = config.identity.verifier()?;
         http = Some(ingress::start(&config.http, &config.limits, bus, verifier, vitals, drain).await?);
     } else if let Some(listen) = config.http.status_listen {
@@ -145,14 +147,15 @@ pub async fn start(
     };
     for &role in roles {
         let (Some(pool), true) = (&pool, role.needs_postgres()) else { continue };
-        let bus = connect(ground, role).await?;
+        let bus = connect(ground, role.on_bus()).await?;
         bus.ready(&config.nats).await?;
         match role {
             Role::Ingress => {}
             Role::Auth => {
                 let signer = config.identity.signer(config.auth.access_token_s())?;
                 let verifier = config.identity.verifier()?;
-                auth::start(&bus, pool.clone(), signer, verifier, &config.auth).await?;
+                let prover = auth::start(&bus, pool.clone(), signer, verifier, &config.auth).await?;
+                admit_users(ground, &prover).await?;
             }
             Role::Projects => projects::start(&bus, pool.clone()).await?,
             Role::Chat => {
@@ -167,6 +170,35 @@ pub async fn start(
     Ok(http)
 }
 
+/// Users may connect to NATS themselves, if there are keys to let them in with.
+async fn admit_users(ground: &Ground, prover: &Arc<Prover>) -> anyhow::Result<()> {
+    let config = &ground.config;
+    let Some(keys) = callout_keys(config)? else {
+        tracing::info!("users cannot connect to NATS themselves: nats.callout is not set");
+        return Ok(());
+    };
+    let callout = connect(ground, bus::Role::Callout).await?;
+    let warden = connect(ground, bus::Role::Warden).await?;
+    callout.ready(&config.nats).await?;
+    warden.ready(&config.nats).await?;
+    let recheck = Duration::from_secs(config.auth.recheck_connections_s.into());
+    auth::guests::start(&callout, warden, keys, prover, recheck, &ground.drain).await?;
+    callout.settle().await?;
+    Ok(())
+}
+
+fn callout_keys(config: &Config) -> Result<Option<CalloutKeys>, ConfigError> {
+    use bus::callout::KeysError::{Curve, Half, Issuer};
+    CalloutKeys::of(&config.nats.callout).map_err(|error| {
+        let (key, problem) = match error {
+            Half => ("nats.callout", "needs both seeds, or none"),
+            Issuer => ("nats.callout.issuer_seed", "is no seed of an account key"),
+            Curve => ("nats.callout.curve_seed", "is no seed of a curve key"),
+        };
+        ConfigError::new(key, problem).advice("make both with `omnichat nats keys`")
+    })
+}
+
 /// Until then a check that is missing would look like one that passed.
 fn all_started(started: &AtomicBool) -> Result<String, String> {
     if started.load(Ordering::Acquire) {
@@ -177,11 +209,11 @@ fn all_started(started: &AtomicBool) -> Result<String, String> {
 }
 
 /// Connects a role. Its connection is closed last: during a drain it still carries answers.
-async fn connect(ground: &Ground, role: Role) -> anyhow::Result<Bus> {
-    let bus = Bus::connect(&ground.config.nats, role.on_bus(), &ground.drain).await?;
+async fn connect(ground: &Ground, role: bus::Role) -> anyhow::Result<Bus> {
+    let bus = Bus::connect(&ground.config.nats, role, &ground.drain).await?;
     ground.connections.lock().unwrap_or_else(PoisonError::into_inner).push(bus.clone());
     let checked = bus.clone();
-    ground.health.add(role.on_bus().name(), move || {
+    ground.health.add(role.name(), move || {
         let bus = checked.clone();
         async move { bus.check().await }
     });
