@@ -151,10 +151,11 @@ impl Connections {
     pub async fn end(&self, connection: &Connection) {
         let subject = format!("$SYS.REQ.SERVER.{}.KICK", connection.server);
         let body = json!({ "cid": connection.id }).to_string();
-        if let Err(error) = self.0.client.publish(subject, body.into()).await {
-            tracing::warn!(%error, "a connection was not ended");
-        } else {
-            metrics::counter!("omnichat_nats_ended_total").increment(1);
+        // A request that names no inbox is not heard.
+        match timeout(PATIENCE, self.0.client.request(subject, body.into())).await {
+            Ok(Ok(_)) => metrics::counter!("omnichat_nats_ended_total").increment(1),
+            Ok(Err(error)) => tracing::warn!(%error, "a connection was not ended"),
+            Err(_) => tracing::warn!("a server does not say whether it ended a connection"),
         }
     }
 

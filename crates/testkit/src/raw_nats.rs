@@ -65,6 +65,8 @@ impl RawNats {
                 (Ok(1..), "PING") => {
                     self.stream.write_all(b"PONG\r\n").await.map_err(|error| error.to_string())?
                 }
+                // The server tells what it is, and later that it knows who we are.
+                (Ok(1..), line) if line.starts_with("INFO ") => {}
                 (Ok(1..), line) => said.push(line.to_owned()),
                 _ => return Err(said.join("\n")),
             }
