@@ -160,13 +160,21 @@ const NATS: &[Case] = &[
         &[("nats.rs", TABLE), ("flows/nats_door.rs", "an_answer_goes_to_an_inbox_of_the_caller_or_nowhere")],
     ),
     (71, "a message too large", &[("nats.rs", TABLE), ("nats.rs", "what_is_not_nats_is_turned_away")]),
+    (72, "a subject of somebody else's", &[("flows/hostile_users.rs", "nobody_speaks_for_others")]),
     (73, "tokens that are no ids", &[("nats.rs", TABLE)]),
     (
         74,
         "an answer wanted elsewhere",
-        &[("flows/nats_door.rs", "an_answer_goes_to_an_inbox_of_the_caller_or_nowhere")],
+        &[("flows/hostile_users.rs", "no_answer_goes_where_its_asker_may_not_publish")],
     ),
-    (75, "headers that streams obey", &[("nats.rs", "headers_that_streams_obey_are_only_headers")]),
+    (
+        75,
+        "headers that streams obey",
+        &[
+            ("nats.rs", "headers_that_streams_obey_are_only_headers"),
+            ("flows/hostile_users.rs", "nobody_reaches_the_queue_by_a_header"),
+        ],
+    ),
     (76, "headers that say who asks", &[("nats.rs", "a_header_does_not_say_who_asks")]),
     (
         77,
@@ -174,7 +182,25 @@ const NATS: &[Case] = &[
         &[("nats.rs", TABLE), ("nats.rs", "what_is_not_nats_is_turned_away")],
     ),
     (78, "an operation that is none", &[("nats.rs", TABLE)]),
-    (79, "a subscription to what is somebody else's", &[("nats.rs", "what_is_not_nats_is_turned_away")]),
+    (
+        79,
+        "a subscription to what is somebody else's",
+        &[
+            ("nats.rs", "what_is_not_nats_is_turned_away"),
+            ("flows/hostile_users.rs", "nobody_listens_to_others"),
+        ],
+    ),
+    (80, "JetStream's API, and acknowledgements", &[("flows/hostile_users.rs", "nobody_speaks_for_others")]),
+    (
+        81,
+        "subscriptions, connections and messages without end",
+        &[
+            ("flows/hostile_users.rs", "a_subscription_too_many_is_refused"),
+            ("floods.rs", "a_connection_too_many_is_refused"),
+            ("floods.rs", "a_flood_of_one_user_is_refused_to_that_one"),
+        ],
+    ),
+    (82, "a subscriber who never reads", &[("floods.rs", "who_does_not_read_is_cut_off")]),
     (83, "bytes that are not NATS's", &[("nats.rs", "what_is_not_nats_is_turned_away")]),
 ];
 

@@ -4,6 +4,7 @@
 
 mod catalogue;
 mod configuration;
+mod floods;
 mod framing;
 mod http;
 mod keys;
