@@ -27,7 +27,7 @@ Configuration comes from omnichat.toml (or --config), overridden by variables OM
 Exit codes: 0 done, 1 failed, 64 wrong usage or configuration.";
 
 /// What every command takes.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Shared {
     /// The configuration file [default: omnichat.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE")]

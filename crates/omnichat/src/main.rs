@@ -10,6 +10,7 @@ mod keys;
 mod models;
 mod nats;
 mod openapi;
+mod reload;
 mod roles;
 mod schema;
 mod secrets;

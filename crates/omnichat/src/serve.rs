@@ -19,7 +19,7 @@ use llm::Gateway;
 use crate::{
     cli::Shared,
     config::{self, Config},
-    models,
+    models, reload,
     roles::Role,
 };
 
@@ -81,6 +81,7 @@ pub async fn run(shared: &Shared, roles: &[Role]) -> anyhow::Result<()> {
     callout_keys(&config).map_err(|error| effective.locate(error))?;
     let ground = Ground::new(config, &environment)?;
     let drain = ground.drain.clone();
+    reload::watch(shared, &drain)?;
     tokio::select! {
         started = start(&ground, roles, models) => {
             let address = started?;

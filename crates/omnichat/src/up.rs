@@ -21,6 +21,7 @@ use crate::{
     cli::{Shared, UpOptions},
     config::{self, Config},
     models::{self, Stopgap},
+    reload,
     roles::Role,
     secrets::Secrets,
     serve::{self, Ground},
@@ -62,6 +63,7 @@ pub async fn run(shared: &Shared, options: UpOptions) -> anyhow::Result<()> {
     }
     let started = Instant::now();
     let mut ground = Ground::new(config, &environment)?;
+    reload::watch(shared, &ground.drain)?;
     let data_dir = DataDir::open(&options.data_dir)?;
     let secrets = Secrets::of(data_dir.path())?;
     let servers = start_servers(data_dir, &secrets, options.nats).await?;

@@ -255,6 +255,12 @@ const START: &[Case] = &[
         "a migration that cannot be finished",
         &[("schema.rs", "a_migration_that_failed_half_way_is_resumed")],
     ),
+    (
+        102,
+        "rows that a migration cannot keep",
+        &[("crates/host/tests/migrations.rs", "duplicates_stop_a_migration_and_stay")],
+    ),
+    (103, "a file that became unfit", &[("reload.rs", "a_bad_file_is_told_and_changes_nothing")]),
 ];
 
 fn all() -> impl Iterator<Item = &'static Case> {

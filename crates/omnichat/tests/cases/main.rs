@@ -10,6 +10,7 @@ mod http;
 mod keys;
 mod nats;
 mod program;
+mod reload;
 mod schema;
 mod servers;
 
