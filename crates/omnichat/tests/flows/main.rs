@@ -14,6 +14,7 @@ mod conversations;
 mod hostile_users;
 mod idempotency;
 mod isolation;
+mod key_rotation;
 mod limits;
 mod lists;
 mod nats_door;
