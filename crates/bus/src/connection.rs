@@ -55,6 +55,20 @@ pub struct Passwords {
     pub warden: Option<SecretString>,
 }
 
+/// Every user that `nats/server.conf` names: the roles, and those who look after them.
+pub const SERVER_USERS: [&str; 10] = [
+    "ingress",
+    "auth",
+    "projects",
+    "chat",
+    "provisioner",
+    "operator",
+    "inspector",
+    "callout",
+    "warden",
+    "system",
+];
+
 /// Who connects; each has its own permission list in `nats/permissions.conf`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {

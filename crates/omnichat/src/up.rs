@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use bus::{Bus, CalloutKeys, Provisioner};
+use bus::{Bus, CalloutKeys, Provisioner, connection::SERVER_USERS};
 use host::{
     Environment,
     embedded::{DataDir, NatsOptions, PostgresOptions, Search, Servers},
@@ -30,19 +30,6 @@ use crate::{
 /// The accounts and users of the private nats-server; the permissions are those of every installation.
 const NATS_CONFIG: &str =
     concat!(include_str!("../../../nats/permissions.conf"), include_str!("../../../nats/embedded.conf"));
-/// Every user of that configuration.
-const NATS_USERS: [&str; 10] = [
-    "ingress",
-    "auth",
-    "projects",
-    "chat",
-    "provisioner",
-    "operator",
-    "inspector",
-    "callout",
-    "warden",
-    "system",
-];
 /// Enough for every pool of this process, and for whoever looks at the database meanwhile.
 const POSTGRES_CONNECTIONS_MAX: u32 = 100;
 /// The provider that `up` brings along.
@@ -82,7 +69,7 @@ async fn start_servers(data_dir: DataDir, secrets: &Secrets, listen: SocketAddr)
     let password =
         |variable: &str, password: &str| (format!("OMNICHAT_NATS_{variable}"), format!("\"{password}\""));
     nats.environment =
-        NATS_USERS.iter().map(|user| password(&user.to_uppercase(), &secrets.nats(user))).collect();
+        SERVER_USERS.iter().map(|user| password(&user.to_uppercase(), &secrets.nats(user))).collect();
     let keys = CalloutKeys::of(&secrets.callout())?.context("there are no keys to let users in with")?;
     nats.environment.push(password("CALLOUT_ISSUER", &keys.issuer()));
     nats.environment.push(password("CALLOUT_CURVE", &keys.curve()));

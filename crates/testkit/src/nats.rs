@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use bus::{CalloutKeys, connection::CalloutConfig};
+use bus::{
+    CalloutKeys,
+    connection::{CalloutConfig, SERVER_USERS},
+};
 use host::embedded::{Nats, NatsOptions, Search};
 
 use crate::{Stranger, folder::Folder};
@@ -10,19 +13,6 @@ use crate::{Stranger, folder::Folder};
 /// As `omnichat up` has it.
 const CONFIG: &str =
     concat!(include_str!("../../../nats/permissions.conf"), include_str!("../../../nats/embedded.conf"));
-/// Every user of the configuration.
-const USERS: [&str; 10] = [
-    "ingress",
-    "auth",
-    "projects",
-    "chat",
-    "provisioner",
-    "operator",
-    "inspector",
-    "callout",
-    "warden",
-    "system",
-];
 
 /// A nats-server, and what is needed to start it again.
 #[derive(Debug)]
@@ -53,7 +43,7 @@ impl NatsServer {
         let mut options = NatsOptions::new(program, self.folder.path().join("home"));
         options.listen = self.address;
         options.config = CONFIG.to_owned();
-        options.environment = USERS.map(|user| variable(user, &self.password(user))).into();
+        options.environment = SERVER_USERS.map(|user| variable(user, &self.password(user))).into();
         options.environment.push(variable("callout_issuer", &self.callout.issuer()));
         options.environment.push(variable("callout_curve", &self.callout.curve()));
         let nats = Nats::start(options).await.expect("the nats-server starts");
