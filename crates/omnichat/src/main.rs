@@ -7,6 +7,7 @@ mod config;
 mod doctor;
 mod health;
 mod keys;
+mod limits;
 mod models;
 mod nats;
 mod openapi;

@@ -46,8 +46,13 @@ impl Ground {
         let telemetry = telemetry::init(&config.log, environment)?;
         let drain = Drain::new();
         telemetry.keep_up(&drain);
-        for metrics in [host::drain::METRICS, bus::connection::METRICS, chat::METRICS, chat::writer::METRICS]
-        {
+        for metrics in [
+            host::drain::METRICS,
+            host::limit::METRICS,
+            bus::connection::METRICS,
+            chat::METRICS,
+            chat::writer::METRICS,
+        ] {
             telemetry::describe(metrics);
         }
         auth::describe_metrics();
@@ -137,7 +142,9 @@ pub async fn start(
     if roles.contains(&Role::Ingress) {
         let bus = connect(ground, bus::Role::Ingress).await?;
         let verifier = config.identity.verifier()?;
-        http = Some(ingress::start(&config.http, &config.limits, bus, verifier, vitals, drain).await?);
+        http = Some(
+            ingress::start(&config.http, &config.limits.of_ingress(), bus, verifier, vitals, drain).await?,
+        );
     } else if let Some(listen) = config.http.status_listen {
         http = Some(ingress::start_status(&config.http, listen, vitals, drain).await?);
     }
@@ -161,7 +168,8 @@ pub async fn start(
             Role::Projects => projects::start(&bus, pool.clone()).await?,
             Role::Chat => {
                 let gateway = Gateway::new(models.as_ref().context("no models are configured")?)?;
-                chat::start(config.chat.clone(), &bus, pool, gateway, health, drain).await?;
+                let sections = chat::Sections { chat: config.chat.clone(), limits: config.limits.of_chat() };
+                chat::start(sections, &bus, pool, gateway, health, drain).await?;
             }
         }
         bus.settle().await?;

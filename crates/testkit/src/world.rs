@@ -265,10 +265,13 @@ impl World {
         set("DATABASE_URL", self.database.url());
         set("NATS_URL", &self.nats.url());
         set("JWT_SECRET", JWT_SECRET);
-        // Everybody here has the same address.
-        for limit in ["LOGINS", "REGISTRATIONS", "REFRESHES"] {
-            set(&format!("OMNICHAT__LIMITS__{limit}_PER_ADDRESS_PER_MIN"), "0");
+        // Everybody here has the same address, and some are busy.
+        for limit in
+            ["LOGINS_PER_ADDRESS", "REGISTRATIONS_PER_ADDRESS", "REFRESHES_PER_ADDRESS", "TURNS_PER_USER"]
+        {
+            set(&format!("OMNICHAT__LIMITS__{limit}_PER_MIN"), "0");
         }
+        set("OMNICHAT__HTTP__CONNECTIONS_PER_ADDRESS_MAX", "0");
         set("LLM_MODEL", MODELS[0]);
         set("OMNICHAT__HTTP__LISTEN", "127.0.0.1:0");
         set("OMNICHAT__HTTP__STATUS_LISTEN", "127.0.0.1:0");
