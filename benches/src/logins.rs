@@ -39,7 +39,7 @@ pub async fn run(options: &LoginsOptions) -> anyhow::Result<()> {
     let machine = Machine::look(&program);
     let folder = Folder::at(None)?;
     say("starting omnichat with an empty data dir …");
-    let settings = if options.unlimited { &stack::UNLIMITED[..] } else { &[] };
+    let settings = if options.unlimited { &stack::UNLIMITED[..] } else { &stack::CONNECTED[..] };
     let stack = Stack::start(&program, &folder.path.join("omnichat"), settings).await?;
     let mut connection = Connection::open(stack.http).await?;
     let authorization = population::register(&mut connection, 0).await?;

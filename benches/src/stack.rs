@@ -37,6 +37,9 @@ pub const UNLIMITED: [Setting; 4] = [
     ("OMNICHAT__HTTP__CONNECTIONS_PER_ADDRESS_MAX", "0"),
 ];
 
+/// As many connections as the load needs, from one address; all other limits hold.
+pub const CONNECTED: [Setting; 1] = [("OMNICHAT__HTTP__CONNECTIONS_PER_ADDRESS_MAX", "0")];
+
 /// Everything that runs. Dropped, it is killed.
 pub struct Stack {
     /// Where HTTP is served.
