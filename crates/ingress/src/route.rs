@@ -44,6 +44,8 @@ pub(crate) enum Does {
 pub(crate) struct Told {
     pub name: &'static str,
     pub summary: &'static str,
+    /// What a success holds, in a sentence.
+    pub gives: &'static str,
     pub media_type: &'static str,
     /// What it looks like.
     pub schema: fn() -> Value,
@@ -163,12 +165,22 @@ impl Entry {
     /// All that it may answer in place of a success, in the order of the table of faults.
     pub fn faults(&self) -> Vec<FaultCode> {
         use FaultCode::{
-            AccountDisabled, BodyTooLarge, InsufficientScope, Internal, InvalidBody, InvalidCursor,
-            InvalidToken, MalformedBody, MalformedRequest, MissingToken, Overloaded, RateLimited,
-            TokenExpired, Unavailable, UnsupportedMediaType,
+            AccountDisabled, BodyTooLarge, HeadersTooLarge, InsufficientScope, Internal, InvalidBody,
+            InvalidCursor, InvalidToken, MalformedBody, MalformedRequest, MissingToken, Overloaded,
+            RateLimited, RequestTimedOut, TokenExpired, TooManyConnections, Unavailable,
+            UnsupportedMediaType, UriTooLong,
         };
+        const ANY: &[FaultCode] = &[
+            MalformedRequest,
+            RequestTimedOut,
+            UriTooLong,
+            TooManyConnections,
+            HeadersTooLarge,
+            Internal,
+            Overloaded,
+        ];
         let rules: [(bool, &[FaultCode]); 6] = [
-            (true, &[MalformedRequest, Internal, Overloaded]),
+            (true, ANY),
             (self.operation().is_some(), &[Unavailable]),
             (
                 self.is_guarded(),

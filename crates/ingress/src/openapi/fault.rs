@@ -8,7 +8,6 @@ use crate::route::Entry;
 
 /// The name of a request, in examples.
 const REQUEST_ID: &str = "0198c5a2-7d1e-7b43-9a52-4f0e5c6d7e8f";
-const HEAD_TOO_LARGE: &str = "head-too-large";
 
 /// The faults of a route, by status. Routes with the same faults share an answer.
 pub(super) fn responses(entry: &Entry, components: &mut Components) -> Map<String, Value> {
@@ -22,10 +21,6 @@ pub(super) fn responses(entry: &Entry, components: &mut Components) -> Map<Strin
         }
         responses.insert(codes[0].status().to_string(), reference(&name));
     }
-    components.faults.entry(HEAD_TOO_LARGE).or_insert_with(
-        || json!({ "description": "The head of the request is larger than 64 KiB. The answer has no body." }),
-    );
-    responses.insert("431".to_owned(), reference(HEAD_TOO_LARGE));
     responses
 }
 

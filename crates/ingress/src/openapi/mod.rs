@@ -2,6 +2,7 @@
 
 mod example;
 mod fault;
+mod link;
 mod operation;
 mod parameter;
 

@@ -10,6 +10,7 @@ mod files;
 mod links;
 mod metrics;
 mod readme;
+mod routes;
 mod statements;
 mod subjects;
 mod tree;
