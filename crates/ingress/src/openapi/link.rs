@@ -38,7 +38,11 @@ fn in_query(token: &str) -> String {
 
 /// The last id of a path; a label or version behind it only chooses among what the thing has.
 fn last_id(entry: &Entry) -> Option<&'static str> {
-    entry.parameters().filter(|name| NEW.iter().any(|(_, token, _)| token == name)).last()
+    entry.parameters().filter(|name| is_id(name)).last()
+}
+
+fn is_id(name: &str) -> bool {
+    NEW.iter().any(|(_, token, _)| *token == name)
 }
 
 /// The link, if all that the other path asks for is known: from the reply, or from the path before.
@@ -49,8 +53,10 @@ fn link(entry: &Entry, other: &Entry, token: &str, place: &str) -> Option<Value>
             format!("$response.body#{place}")
         } else if entry.parameters().any(|before| before == name) {
             format!("$request.path.{name}")
-        } else {
+        } else if is_id(name) {
             return None;
+        } else {
+            continue;
         };
         parameters.insert(name.to_owned(), value.into());
     }

@@ -5,6 +5,8 @@ mod fault;
 mod link;
 mod operation;
 mod parameter;
+#[cfg(test)]
+mod tests;
 
 use std::sync::LazyLock;
 

@@ -10,6 +10,7 @@ mod bodies;
 mod cascades;
 mod conversation_prompts;
 mod conversations;
+mod description;
 mod idempotency;
 mod isolation;
 mod limits;
@@ -19,6 +20,7 @@ mod projects;
 mod prompts;
 mod provider_faults;
 mod sessions;
+mod subscriptions;
 mod turns;
 
 use std::time::Duration;
