@@ -3,6 +3,7 @@
 //! - [`model`]: addresses and accounts; [`session`]: refresh tokens
 //! - [`service`]: one method per request
 //! - [`proof`]: whether a credential is good, for the doors
+//! - [`guests`]: users who connect to NATS themselves
 //! - [`store`]: the tables `users`, `refresh_tokens` and `api_keys`
 //! - [`password`]: hashing, on threads of its own; [`throttle`]: against guessing
 //! - [`error`]: what can go wrong, and the fault it becomes
@@ -23,6 +24,7 @@ use wire::{
 };
 
 pub mod error;
+pub mod guests;
 pub mod model;
 pub mod password;
 pub mod proof;
@@ -54,6 +56,10 @@ pub struct Config {
     /// How long a used refresh token brings its successor once more, in seconds; shown later, it ends the session.
     #[config(default = 10, validate((1..=60).contains(refresh_grace_s), "must be between 1 and 60"))]
     pub refresh_grace_s: u32,
+
+    /// How often it is looked whether users who are connected to NATS may stay, in seconds.
+    #[config(default = 20, validate((1..=60).contains(recheck_connections_s), "must be between 1 and 60"))]
+    pub recheck_connections_s: u32,
 
     /// Threads that hash passwords. Each is busy for about 30 ms per login, with 19 MiB.
     #[config(default = 1, validate((1..=64).contains(hash_threads), "must be between 1 and 64"))]
@@ -179,6 +185,7 @@ mod tests {
             ("refresh_token_days", "366"),
             ("refresh_idle_days", "366"),
             ("refresh_grace_s", "61"),
+            ("recheck_connections_s", "61"),
             ("hash_threads", "65"),
             ("hash_queue", "1025"),
         ] {

@@ -1,5 +1,6 @@
 //! Whether a credential is good: for the doors, which ask before they let anybody in.
 
+use bus::connections::Holder;
 use identity::{ApiKey, Claims, TokenError, Verifier};
 use wire::{Identity, Scope, SessionProof};
 
@@ -38,7 +39,7 @@ impl Prover {
         match self.store.standing(user_id, session_id).await? {
             Some((true, true)) => {
                 let scopes = Scope::ALL.to_vec();
-                Ok(Identity { user_id, scopes, session_id, expires_at: Some(expires_at) })
+                Ok(Identity { user_id, scopes, session_id, api_key_id: None, expires_at: Some(expires_at) })
             }
             Some((true, false)) => Err(Error::Token(TokenError::Invalid)),
             Some((false, _)) | None => Err(Error::AccountDisabled),
@@ -64,7 +65,16 @@ impl Prover {
             user_id: found.user.into(),
             scopes: found.scopes(),
             session_id: None,
+            api_key_id: Some(found.id.into()),
             expires_at: found.expires_at,
         })
+    }
+
+    /// Which of these holders may not stay, by their places.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn expelled(&self, holders: &[Holder]) -> Result<Vec<usize>, Error> {
+        Ok(self.store.expelled(holders).await?)
     }
 }

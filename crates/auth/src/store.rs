@@ -1,7 +1,8 @@
-//! The tables `users`, `refresh_tokens` (in [`sessions`]) and `api_keys` (in [`api_keys`]). Each method is one statement: a
+//! The tables `users`, `refresh_tokens` (in [`sessions`]) and `api_keys` (in [`api_keys`]); [`holders`] asks them all. Each method is one statement: a
 //! future that is dropped half-way leaves no open transaction behind.
 
 mod api_keys;
+mod holders;
 mod sessions;
 
 pub use api_keys::StoredApiKey;

@@ -4,9 +4,10 @@ use std::{fmt, time::Duration};
 
 use async_nats::{HeaderMap, RequestErrorKind};
 use bytes::Bytes;
+use host::limit::Standing;
 use wire::{OperationInfo, header};
 
-use crate::{Bus, Context};
+use crate::{Bus, Context, reply::read_standing};
 
 /// A request on its way out.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Reply {
     pub status: Option<u16>,
     /// Where the next page of a list begins.
     pub next: Option<String>,
+    /// Where the user stands with the limit of this operation, if it has one.
+    pub standing: Option<Standing>,
     /// The body.
     pub body: Bytes,
 }
@@ -75,7 +78,8 @@ impl Bus {
             .map(|code| code.as_str().parse().unwrap_or(500));
         let next = message.headers.as_ref().and_then(|headers| headers.get(header::NEXT));
         let next = next.map(|cursor| cursor.as_str().to_owned());
-        Ok(Reply { status, next, body: message.payload })
+        let standing = message.headers.as_ref().and_then(read_standing);
+        Ok(Reply { status, next, standing, body: message.payload })
     }
 }
 

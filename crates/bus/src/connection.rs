@@ -21,10 +21,23 @@ pub struct Config {
     /// One user per role, named like the role.
     #[config(nested)]
     pub passwords: Passwords,
+    /// How users are let in with their own credentials; without it, none are.
+    #[config(nested)]
+    pub callout: CalloutConfig,
+}
+
+/// Keys of the auth callout; `omnichat nats keys` makes them.
+#[derive(Debug, Clone, Default, confique::Config)]
+pub struct CalloutConfig {
+    /// The seed of the account key that signs what users may do (SA…); the role auth needs it. The server knows its public
+    /// half.
+    pub issuer_seed: Option<SecretString>,
+    /// The seed of the curve key that credentials are encrypted for on their way (SX…); the same.
+    pub curve_seed: Option<SecretString>,
 }
 
 /// The password of each role's user.
-#[derive(Debug, Clone, confique::Config)]
+#[derive(Debug, Clone, Default, confique::Config)]
 pub struct Passwords {
     /// Of the user `ingress`.
     pub ingress: Option<SecretString>,
@@ -36,7 +49,25 @@ pub struct Passwords {
     pub chat: Option<SecretString>,
     /// Of the user `provisioner`, who makes streams and consumers.
     pub provisioner: Option<SecretString>,
+    /// Of the user `callout`, who says which users may connect; the role auth needs it.
+    pub callout: Option<SecretString>,
+    /// Of the user `warden`, who ends connections of users who may not stay; the same.
+    pub warden: Option<SecretString>,
 }
+
+/// Every user that `nats/server.conf` names: the roles, and those who look after them.
+pub const SERVER_USERS: [&str; 10] = [
+    "ingress",
+    "auth",
+    "projects",
+    "chat",
+    "provisioner",
+    "operator",
+    "inspector",
+    "callout",
+    "warden",
+    "system",
+];
 
 /// Who connects; each has its own permission list in `nats/permissions.conf`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +82,10 @@ pub enum Role {
     Chat,
     /// Makes streams and consumers.
     Provisioner,
+    /// Says which users may connect.
+    Callout,
+    /// Ends connections.
+    Warden,
 }
 
 impl Role {
@@ -62,6 +97,8 @@ impl Role {
             Self::Projects => "projects",
             Self::Chat => "chat",
             Self::Provisioner => "provisioner",
+            Self::Callout => "callout",
+            Self::Warden => "warden",
         }
     }
 
@@ -72,6 +109,8 @@ impl Role {
             Self::Projects => passwords.projects.as_ref(),
             Self::Chat => passwords.chat.as_ref(),
             Self::Provisioner => passwords.provisioner.as_ref(),
+            Self::Callout => passwords.callout.as_ref(),
+            Self::Warden => passwords.warden.as_ref(),
         }
     }
 }
@@ -284,6 +323,8 @@ fn report(role: Role, event: &Event) {
 pub const METRICS: &[Metric] = &[
     Metric::counter("omnichat_nats_disconnects_total", "Connections to NATS that were lost, by role."),
     Metric::counter("omnichat_nats_slow_consumers_total", "Subscriptions that fell behind, by role."),
+    Metric::counter("omnichat_nats_logins_total", "Users who asked to connect to NATS, by result."),
+    Metric::counter("omnichat_nats_ended_total", "Connections of users to NATS that were ended."),
     Metric::counter("omnichat_requests_total", "Requests answered by the services, by operation and code."),
     Metric::histogram("omnichat_request_seconds", "Time to answer a request, by operation."),
     Metric::counter(

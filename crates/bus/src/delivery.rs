@@ -4,7 +4,7 @@ use async_nats::{Client, HeaderMap, Message, Subject};
 use bytes::Bytes;
 use wire::{ConversationId, Encoding, TurnId, UserId, header};
 
-use crate::{Context, ReplyTo};
+use crate::{Context, ReplyTo, reply::read_standing};
 
 /// A turn from the queue.
 #[derive(Debug)]
@@ -69,7 +69,8 @@ impl Delivery {
             user,
             conversation,
             idempotency_key: text(headers, header::IDEMPOTENCY_KEY).map(str::to_owned),
-            reply_to: ReplyTo::checked(text(headers, header::REPLY)?, Some(user), answer_in)?,
+            reply_to: ReplyTo::checked(text(headers, header::REPLY)?, Some(user), answer_in)?
+                .with_standing(read_standing(headers)),
             encoding: text(headers, header::CONTENT_TYPE).and_then(Encoding::named).unwrap_or_default(),
             context: Context::from_headers(Some(headers)),
             ack: AckHandle { client: client.clone(), subject: message.reply.clone()? },

@@ -10,16 +10,20 @@ use tokio::sync::Semaphore;
 use tracing::Instrument;
 use wire::{Fault, FaultCode, Operation, OperationInfo, Path, Request};
 
-use crate::{Bus, Incoming, discovery};
+use crate::{Bus, Incoming, discovery, share::Shares};
 
 /// Requests of one service that are worked on at a time, in one process.
 const CONCURRENT_REQUESTS_MAX: usize = 512;
+
+/// Of one user.
+const REQUESTS_OF_ONE_MAX: usize = 64;
 
 /// The operations that one service answers.
 pub struct Endpoints<S> {
     bus: Bus,
     service: Arc<S>,
     permits: Arc<Semaphore>,
+    shares: Shares,
 }
 
 impl<S: Send + Sync + 'static> Endpoints<S> {
@@ -29,6 +33,7 @@ impl<S: Send + Sync + 'static> Endpoints<S> {
             bus: bus.clone(),
             service: service.clone(),
             permits: Arc::new(Semaphore::new(CONCURRENT_REQUESTS_MAX)),
+            shares: Shares::new(REQUESTS_OF_ONE_MAX),
         }
     }
 
@@ -83,16 +88,21 @@ impl<S: Send + Sync + 'static> Endpoints<S> {
         F: Fn(Incoming) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<R, Fault>> + Send,
     {
-        let (bus, permits) = (self.bus.clone(), self.permits.clone());
+        let (bus, permits, shares) = (self.bus.clone(), self.permits.clone(), self.shares.clone());
         let respond = move |incoming: Incoming| {
-            let (bus, answer, permit) = (bus.clone(), answer.clone(), permits.clone().try_acquire_owned());
+            let (bus, answer) = (bus.clone(), answer.clone());
+            let share = incoming.caller.map(|caller| shares.take(caller.user()));
+            let permit = match share {
+                Some(None) => None,
+                share => permits.clone().try_acquire_owned().ok().map(|permit| (permit, share)),
+            };
             let span = tracing::info_span!("request", operation = info.name, request_id = %incoming.context.request_id);
             let task = async move {
                 let started = Instant::now();
                 let (reply_to, context) = (incoming.reply_to.clone(), incoming.context.clone());
                 let result = match &permit {
-                    Ok(_) => answer(incoming).await,
-                    Err(_) => Err(Fault::new(FaultCode::Overloaded)),
+                    Some(_) => answer(incoming).await,
+                    None => Err(Fault::new(FaultCode::Overloaded)),
                 };
                 observe(&info, started, result.as_ref().err());
                 match result {

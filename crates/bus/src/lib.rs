@@ -8,11 +8,14 @@
 //! - [`partitions`], [`delivery`]: the owner's way out of it
 //! - [`live`]: events, told to whom it may concern
 //! - [`provision`]: stream and consumers, made from data
+//! - [`callout`]: who of the users may connect, and to what; [`connections`]: those who are, and how to end them
 
 #![expect(clippy::disallowed_types, reason = "this is the crate that the ban points to")]
 
 pub mod call;
+pub mod callout;
 pub mod connection;
+pub mod connections;
 pub mod context;
 pub mod delivery;
 mod discovery;
@@ -23,9 +26,12 @@ pub mod partitions;
 pub mod provision;
 pub mod queue;
 pub mod reply;
+mod share;
 
 pub use call::{CallError, Reply, Request};
+pub use callout::CalloutKeys;
 pub use connection::{Bus, Config, ConnectError, Passwords, Role};
+pub use connections::{Connection, Connections, ConnectionsError};
 pub use context::Context;
 pub use delivery::{AckHandle, Delivery};
 pub use endpoints::{Endpoints, SubscribeError, observe};

@@ -16,7 +16,7 @@ use futures::StreamExt;
 use serde::Deserialize;
 use wire::{ConversationId, Encoding, TurnId, UserId, header, subject};
 
-use crate::{Bus, Context, ReplyTo};
+use crate::{Bus, Context, ReplyTo, reply::write_standing};
 
 /// The stream answers within a millisecond; after this long it is not there.
 const ACK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -189,6 +189,7 @@ fn headers(turn: &QueuedTurn, message_id: &str) -> HeaderMap {
     if let Some(key) = &turn.idempotency_key {
         headers.insert(header::IDEMPOTENCY_KEY, key.as_str());
     }
+    write_standing(&mut headers, turn.reply_to.standing());
     turn.context.clone().into_headers(&mut headers);
     headers
 }

@@ -4,6 +4,7 @@
 
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
+use host::limit::Standing;
 use wire::{Encoding, Fault, Problem, UserId, header};
 
 use crate::{Bus, Context};
@@ -11,11 +12,12 @@ use crate::{Bus, Context};
 /// Longer subjects are no inboxes.
 const SUBJECT_BYTES_MAX: usize = 256;
 
-/// An inbox that was checked, and the encoding that its owner reads.
+/// An inbox that was checked, the encoding that its owner reads, and what every answer to it tells.
 #[derive(Debug, Clone)]
 pub struct ReplyTo {
     subject: Subject,
     encoding: Encoding,
+    standing: Option<Standing>,
 }
 
 impl ReplyTo {
@@ -29,8 +31,22 @@ impl ReplyTo {
         };
         let plain = subject.len() <= SUBJECT_BYTES_MAX
             && subject.bytes().all(|byte| byte.is_ascii_graphic() && !b"*>".contains(&byte));
-        (plain && (own || subject.starts_with("_INBOX.ingress.")))
-            .then(|| Self { subject: subject.into(), encoding })
+        (plain && (own || subject.starts_with("_INBOX.ingress."))).then(|| Self {
+            subject: subject.into(),
+            encoding,
+            standing: None,
+        })
+    }
+
+    /// The same, with where its owner stands with a limit: every answer tells it.
+    #[must_use]
+    pub fn with_standing(self, standing: Option<Standing>) -> Self {
+        Self { standing, ..self }
+    }
+
+    /// Where its owner stands with a limit, if the answer tells it.
+    pub(crate) const fn standing(&self) -> Option<&Standing> {
+        self.standing.as_ref()
     }
 
     /// The subject, to be carried through the queue.
@@ -86,12 +102,27 @@ impl Bus {
         self.publish_reply(to, headers, to.encoding.encode(&problem).unwrap_or_default().into()).await;
     }
 
-    async fn publish_reply(&self, to: &ReplyTo, headers: HeaderMap, body: Bytes) {
+    async fn publish_reply(&self, to: &ReplyTo, mut headers: HeaderMap, body: Bytes) {
+        write_standing(&mut headers, to.standing());
         // Fails only while the connection is closing for good; a lost reply is fetched again with the same key.
         if let Err(error) = self.client.publish_with_headers(to.subject.clone(), headers, body).await {
             tracing::debug!(%error, "a reply was not sent");
         }
     }
+}
+
+/// Tells where a user stands with a limit.
+pub(crate) fn write_standing(headers: &mut HeaderMap, standing: Option<&Standing>) {
+    if let Some(Standing { policy, left }) = standing {
+        headers.insert(header::RATE_LIMIT_POLICY, policy.as_str());
+        headers.insert(header::RATE_LIMIT, left.as_str());
+    }
+}
+
+/// What [`write_standing`] has written.
+pub(crate) fn read_standing(headers: &HeaderMap) -> Option<Standing> {
+    let text = |name: &'static str| headers.get(name).map(|value| value.as_str().to_owned());
+    Some(Standing { policy: text(header::RATE_LIMIT_POLICY)?, left: text(header::RATE_LIMIT)? })
 }
 
 #[cfg(test)]

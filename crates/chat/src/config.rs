@@ -27,3 +27,19 @@ pub struct Config {
     #[config(default = 300, validate((1..=86_400).contains(purge_every_s), "must be between 1 and 86400"))]
     pub purge_every_s: u32,
 }
+
+/// The sections that concern this service.
+#[derive(Debug, Clone)]
+pub struct Sections {
+    /// `[chat]`.
+    pub chat: Config,
+    /// Its part of `[limits]`.
+    pub limits: Limits,
+}
+
+/// What one user may do. 0 turns a limit off.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Messages sent per minute.
+    pub turns_per_user_per_min: u32,
+}

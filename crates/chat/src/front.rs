@@ -5,13 +5,18 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bus::{Enqueued, Incoming, Queue, QueueError, QueuedTurn};
-use wire::{Fault, FaultCode, SendMessage, TurnId, operations};
+use bus::{Enqueued, Incoming, Queue, QueueError, QueuedTurn, ReplyTo};
+use host::limit::{Excess, RateLimit};
+use wire::{Fault, FaultCode, SendMessage, TurnId, UserId, limit::TURNS, operations};
 
-use crate::{error::Error, resources::Resources};
+use crate::{config::Limits, error::Error, resources::Resources};
 
 /// Starts taking sends.
-pub async fn start(resources: &Arc<Resources>, partitions: u16) -> Result<(), bus::SubscribeError> {
+pub async fn start(
+    resources: &Arc<Resources>,
+    limits: &Limits,
+    partitions: u16,
+) -> Result<(), bus::SubscribeError> {
     let shared = resources.clone();
     let queue = Queue::start(&resources.bus, move |queue, turn, outcome| {
         let (queue, shared) = (queue.clone(), shared.clone());
@@ -36,10 +41,11 @@ pub async fn start(resources: &Arc<Resources>, partitions: u16) -> Result<(), bu
     })
     .await?;
     let shared = resources.clone();
-    let take = move |incoming: Incoming| {
-        let (queue, shared) = (queue.clone(), shared.clone());
+    let rate = Arc::new(RateLimit::new(TURNS.name, limits.turns_per_user_per_min));
+    let take = move |mut incoming: Incoming| {
+        let (queue, shared, rate) = (queue.clone(), shared.clone(), rate.clone());
         async move {
-            match admit(&shared, &incoming) {
+            match admit(&shared, rate.as_ref().as_ref(), &mut incoming) {
                 Ok(turn) => queue.put(turn).await,
                 Err(fault) => {
                     bus::observe(&operations::SEND_MESSAGE.info, Instant::now(), Some(&fault));
@@ -51,11 +57,15 @@ pub async fn start(resources: &Arc<Resources>, partitions: u16) -> Result<(), bu
     resources.bus.subscribe_operation(&operations::SEND_MESSAGE.info, take).await
 }
 
-/// Checks all that can be checked without looking anything up.
-fn admit(resources: &Resources, incoming: &Incoming) -> Result<QueuedTurn, Fault> {
+/// Checks all that can be checked without looking anything up. Only what could become a turn counts.
+fn admit(
+    resources: &Resources,
+    rate: Option<&RateLimit<UserId>>,
+    incoming: &mut Incoming,
+) -> Result<QueuedTurn, Fault> {
     let request: SendMessage = incoming.decode()?;
     check_model(resources, request.model.as_deref())?;
-    Ok(QueuedTurn {
+    let mut turn = QueuedTurn {
         turn: TurnId::new(),
         user: incoming.caller()?.user(),
         conversation: incoming.path.id()?,
@@ -64,7 +74,27 @@ fn admit(resources: &Resources, incoming: &Incoming) -> Result<QueuedTurn, Fault
         encoding: incoming.encoding()?,
         context: incoming.context.clone(),
         body: incoming.body.clone(),
-    })
+    };
+    if let Some(rate) = rate {
+        turn.reply_to = count(rate, turn.user, incoming)?;
+    }
+    Ok(turn)
+}
+
+/// Counts a turn against what its user may send, whichever door it came through. Whatever is answered tells what is left.
+fn count(rate: &RateLimit<UserId>, user: UserId, incoming: &mut Incoming) -> Result<ReplyTo, Fault> {
+    let taken = rate.take(&user);
+    let standing = match &taken {
+        Ok(standing) | Err(Excess { standing, .. }) => standing.clone(),
+    };
+    incoming.reply_to = incoming.reply_to.clone().with_standing(standing.into());
+    match taken {
+        Ok(_) => Ok(incoming.reply_to.clone()),
+        Err(Excess { retry_after_s, .. }) => {
+            let fault = Fault::because(FaultCode::RateLimited, "Too many messages in a minute");
+            Err(fault.retry_after(retry_after_s))
+        }
+    }
 }
 
 /// Refuses a model that is not configured, by the nearest names.

@@ -30,7 +30,7 @@ use std::sync::{
 };
 
 use bus::{Bus, Endpoints, PartitionError, Partitions};
-pub use config::Config;
+pub use config::{Config, Limits, Sections};
 use host::{Drain, Health, telemetry::Metric};
 use llm::Gateway;
 use ractor::Actor;
@@ -77,7 +77,7 @@ pub enum StartError {
 
 /// Starts the service: what the others stand on first, what strangers reach last.
 pub async fn start(
-    config: Config,
+    sections: Sections,
     bus: &Bus,
     pool: &PgPool,
     gateway: Gateway,
@@ -96,7 +96,7 @@ pub async fn start(
         store: Store::new(with_session(pool, store::SESSION)),
         writer: Writer::start((*pool.connect_options()).clone(), gateway.default_model().to_owned(), drain),
         gateway,
-        config,
+        config: sections.chat,
         drain: drain.clone(),
         worker: format!("chat-{}", uuid::Uuid::now_v7()),
         owned: Arc::default(),
@@ -106,7 +106,7 @@ pub async fn start(
     health.add("partitions", move || std::future::ready(owned(&count, partition_count)));
     start_worker(&resources, &partitions).await?;
     purge::start(&resources, (*pool.connect_options()).clone());
-    front::start(&resources, partitions.count()).await.map_err(subscribe_error)?;
+    front::start(&resources, &sections.limits, partitions.count()).await.map_err(subscribe_error)?;
     serve(bus, &resources).await.map_err(subscribe_error)?;
     bus.introduce(wire::Service::Chat).await.map_err(subscribe_error)
 }

@@ -6,6 +6,7 @@
 //! - [`trace`]: which request a piece of work belongs to
 //! - [`health`]: named readiness checks
 //! - [`postgres`]: the pool, the migrations, the version floor
+//! - [`limit`]: how often what may be asked
 //! - [`drain`]: every task is spawned where shutdown can wait for it
 //! - [`embedded`]: a private nats-server and a private Postgres as direct children
 
@@ -13,6 +14,7 @@ pub mod config;
 pub mod drain;
 pub mod embedded;
 pub mod health;
+pub mod limit;
 pub mod postgres;
 pub mod telemetry;
 pub mod trace;

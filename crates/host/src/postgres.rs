@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 pub use self::{
     error::{Error, is_away},
-    schema::{Applied, Pending, check, migrate, pending},
+    schema::{Applied, Pending, check, migrate, migrate_with, pending},
     server::Server,
 };
 use crate::config::ConfigError;

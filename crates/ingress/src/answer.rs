@@ -8,7 +8,10 @@ use http::{
     header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Deserialize;
+use uuid::Uuid;
 use wire::{Fault, FaultCode, Problem};
+
+use crate::throttle;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -41,26 +44,44 @@ pub(crate) fn json(body: impl Into<Bytes>) -> Response {
 }
 
 /// What a service answered, unread: only when to come back stands in a header as well.
-pub(crate) fn reply(Reply { status, body, .. }: Reply) -> Response {
-    match status {
+pub(crate) fn reply(Reply { status, body, standing, .. }: Reply) -> Response {
+    let mut response = match status {
         None => json(body),
         Some(status @ (429 | 503)) => {
             let seconds = retry_after_s(&body);
             problem(status, body, Some(seconds))
         }
         Some(status) => problem(status, body, None),
+    };
+    if let Some(standing) = standing {
+        throttle::mark(response.headers_mut(), &standing);
     }
+    response
 }
 
 /// A fault of the door itself.
 pub(crate) fn fault(fault: &Fault, request_id: &str) -> Response {
     let body = serde_json::to_vec(&Problem::of(fault, Some(request_id))).unwrap_or_default();
     let mut response = problem(fault.code.status(), body.into(), fault.retry_after_s);
-    if fault.code == FaultCode::BodyTooLarge {
-        // Its rest is not going to be read.
+    if matches!(fault.code, FaultCode::BodyTooLarge | FaultCode::RequestTimedOut) {
+        // The rest of the request is not going to be read.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// A fault as the bytes of a whole answer, for a connection on which no request could be read.
+pub(crate) fn bare(fault: &Fault) -> String {
+    let request_id = Uuid::now_v7().to_string();
+    let body = serde_json::to_string(&Problem::of(fault, Some(&request_id))).unwrap_or_default();
+    let retry_after =
+        fault.retry_after_s.map_or_else(String::new, |seconds| format!("retry-after: {seconds}\r\n"));
+    format!(
+        "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n{retry_after}\
+         cache-control: no-store\r\nx-content-type-options: nosniff\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n{body}",
+        status(fault.code.status()),
+        body.len(),
+    )
 }
 
 fn problem(code: u16, body: Bytes, retry_after_s: Option<u32>) -> Response {
@@ -99,12 +120,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_services_words_are_handed_on_untouched() {
-        let response = reply(Reply { status: None, next: None, body: Bytes::from_static(b"{ \"a\":1 }") });
+        let response = reply(Reply {
+            status: None,
+            next: None,
+            standing: None,
+            body: Bytes::from_static(b"{ \"a\":1 }"),
+        });
         assert_eq!((response.status(), &response.headers()[CONTENT_TYPE]), (StatusCode::OK, &JSON));
         assert_eq!(body(response).await, "{ \"a\":1 }");
 
-        let response =
-            reply(Reply { status: Some(422), next: None, body: Bytes::from_static(b"not even JSON") });
+        let response = reply(Reply {
+            status: Some(422),
+            next: None,
+            standing: None,
+            body: Bytes::from_static(b"not even JSON"),
+        });
         assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
         assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM);
         assert!(!response.headers().contains_key(RETRY_AFTER));
@@ -116,7 +146,8 @@ mod tests {
         let cases =
             [(429, r#"{"retry_after":7}"#, "7"), (503, r#"{"retry_after":600}"#, "60"), (503, "", "1")];
         for (status, body, seconds) in cases {
-            let response = reply(Reply { status: Some(status), next: None, body: body.into() });
+            let response =
+                reply(Reply { status: Some(status), next: None, standing: None, body: body.into() });
             assert_eq!(response.headers()[RETRY_AFTER], seconds, "{status} {body}");
         }
     }

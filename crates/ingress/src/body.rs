@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
+use host::limit::hit;
 use http::{
     HeaderMap, HeaderValue,
     header::{CONTENT_ENCODING, CONTENT_TYPE},
@@ -11,7 +12,11 @@ use http::{
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body;
 use tokio::time::timeout;
-use wire::{Fault, FaultCode, limits::BODY_BYTES_MAX};
+use wire::{
+    Fault, FaultCode,
+    limit::{BODY_BYTES, BODY_TIME},
+    limits::BODY_BYTES_MAX,
+};
 
 use crate::{answer::Refusal, door::Door};
 
@@ -25,20 +30,26 @@ impl FromRequest<Arc<Door>> for JsonBody {
         let (parts, body) = request.into_parts();
         check_form(&parts.headers, !body.is_end_stream())?;
         if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
-            return Err(FaultCode::BodyTooLarge.into());
+            return Err(too_large());
         }
         let body = Limited::new(body, BODY_BYTES_MAX).collect();
         match timeout(door.body_read_timeout, body).await {
             Ok(Ok(body)) => Ok(Self(body.to_bytes())),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(FaultCode::BodyTooLarge.into()),
-            Ok(Err(_)) => Err(malformed("The body ended before its time").into()),
-            Err(_) => Err(malformed("The body took too long to arrive").into()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+            Ok(Err(_)) => {
+                Err(Fault::because(FaultCode::MalformedRequest, "The body ended before its time").into())
+            }
+            Err(_) => {
+                hit(BODY_TIME.name);
+                Err(FaultCode::RequestTimedOut.into())
+            }
         }
     }
 }
 
-fn malformed(reason: &'static str) -> Fault {
-    Fault::because(FaultCode::MalformedRequest, reason)
+fn too_large() -> Refusal {
+    hit(BODY_BYTES.name);
+    FaultCode::BodyTooLarge.into()
 }
 
 /// A body is declared as JSON, and not packed.

@@ -12,6 +12,11 @@ pub struct Config {
     /// Where a process without the role ingress serves /livez, /readyz, /version and /metrics; absent: nowhere.
     pub status_listen: Option<SocketAddr>,
 
+    /// Who else than this machine may read /metrics, and what /readyz has found, where the API is served; as addresses
+    /// or networks like `10.0.0.0/8`.
+    #[config(default = [])]
+    pub status_readers: Vec<String>,
+
     /// The origins whose pages may use the API from a browser, each like `https://app.example.org`;
     /// `http://localhost:*` stands for every port of this machine.
     #[config(default = [])]
@@ -21,22 +26,33 @@ pub struct Config {
     #[config(default = 1000)]
     pub connections_max: NonZeroU32,
 
+    /// Connections at a time from one address, trusted proxies excepted; one more is refused. 0: as many as there are.
+    #[config(default = 32)]
+    pub connections_per_address_max: u32,
+
     /// How long a message waits for its answer, before the client is sent to look for it later.
     #[config(default = 150)]
     pub answer_timeout_s: NonZeroU32,
 
-    /// How long any other request waits for its answer.
+    /// How long any other request waits for the service that answers it.
     #[config(default = 10)]
     pub request_timeout_s: NonZeroU32,
 
-    /// How long the head of a request may take, counted from the connection or from the answer before it: a connection
-    /// that stays idle for longer is closed.
-    #[config(default = 60)]
+    /// How long any other request may take in all, the arrival of its body included.
+    #[config(default = 30)]
+    pub total_timeout_s: NonZeroU32,
+
+    /// How long the head of a request may take, counted from its first byte; on a new connection from its beginning.
+    #[config(default = 10)]
     pub header_read_timeout_s: NonZeroU32,
 
     /// How long the body of a request may take.
     #[config(default = 15)]
     pub body_read_timeout_s: NonZeroU32,
+
+    /// How long a connection may be idle between two requests, or while its client takes nothing of an answer.
+    #[config(default = 60)]
+    pub idle_timeout_s: NonZeroU32,
 
     /// Proxies in front of this process, as addresses or networks like `10.0.0.0/8`: only they are believed when they name
     /// the client in `X-Forwarded-For`.
@@ -44,18 +60,13 @@ pub struct Config {
     pub trusted_proxies: Vec<String>,
 }
 
-/// How often one address may ask, before it is known who asks. 0 turns a limit off.
-#[derive(Debug, Clone, confique::Config)]
+/// How often one address may ask per minute, before it is known who asks. 0 turns a limit off.
+#[derive(Debug, Clone)]
 pub struct Limits {
-    /// Logins per address and minute.
-    #[config(default = 30)]
+    /// Logins.
     pub logins_per_address_per_min: u32,
-
-    /// Registrations per address and minute.
-    #[config(default = 10)]
+    /// Registrations.
     pub registrations_per_address_per_min: u32,
-
-    /// Refreshed sessions per address and minute.
-    #[config(default = 60)]
+    /// Refreshed sessions.
     pub refreshes_per_address_per_min: u32,
 }

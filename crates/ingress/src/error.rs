@@ -23,4 +23,7 @@ pub enum StartError {
     /// An entry that is neither an address nor a network.
     #[error("http.trusted_proxies: {0:?} is no address and no network; write it like 10.0.0.0/8")]
     Proxy(String),
+    /// An entry that is neither an address nor a network.
+    #[error("http.status_readers: {0:?} is no address and no network; write it like 10.0.0.0/8")]
+    Reader(String),
 }

@@ -2,13 +2,14 @@
 //! make. Bodies pass unread in both directions: the services decode, judge and answer.
 //!
 //! - [`config`], [`error`]: the section `[http]`, and why it does not start
-//! - `server`: connections; `route`, `routes`: every route, as a table, and its function;
+//! - `server`: connections; `slots`: how many; `socket`: how long their clients are waited for; `route`, `routes`: every route, as a table, and its function;
 //!   `router`: what the table leads to; [`openapi`]: what it says to readers
-//! - `exchange`: what surrounds every request; `record`: its line in the log and its count; `cors`: which pages may read
+//! - `exchange`: what surrounds every request; `head`: what it may not exceed; `record`: its line in the log and its count; `cors`: which pages may read
 //!   the answer
 //! - `credential`, `address`, `body`: what a request says, taken apart; `credentials`: whose a credential is
 //! - `caller`: calls over the bus; `send`: the one call that may take minutes
-//! - `peer`, `throttle`: where a request comes from, and how often
+//! - `peer`, `throttle`: where a request comes from, and how often; `deadline`: how long it may take; `reader`: who may
+//!   read what machines ask about
 //! - `answer`: replies and faults as HTTP
 
 pub mod config;
@@ -21,29 +22,34 @@ mod caller;
 mod cors;
 mod credential;
 mod credentials;
+mod deadline;
 mod door;
 mod exchange;
+mod head;
 pub mod openapi;
 mod peer;
+mod reader;
 mod record;
 mod route;
 mod router;
 mod routes;
 mod send;
 mod server;
+mod slots;
+mod socket;
 mod throttle;
 
 use std::{net::SocketAddr, sync::Arc};
 
 use bus::Bus;
-use host::{Drain, telemetry::describe};
+use host::{Drain, limit, telemetry::describe};
 use identity::Verifier;
 
 pub use config::{Config, Limits};
 pub use error::StartError;
 pub use routes::status::Vitals;
 
-use crate::{door::Door, routes::status, server::Server};
+use crate::{door::Door, reader::Readers, routes::status, server::Server};
 
 /// Serves the HTTP API until `drain` begins; requests in flight are finished first. Returns once connections are taken,
 /// with the address they are taken at.
@@ -61,10 +67,11 @@ pub async fn start(
     describe(credentials::METRICS);
     describe(record::METRICS);
     describe(server::METRICS);
-    describe(throttle::METRICS);
+    describe(limit::METRICS);
     let door = Door::new(config, limits, bus, verifier)?;
+    let router = router::router(Arc::new(door), vitals, Readers::new(config)?);
+    let server = Server::new(config, router, drain)?;
     let (listener, address) = server::listen(config.listen).await?;
-    let server = Server::new(config, router::router(Arc::new(door), vitals), drain);
     drain.spawn("http-listener", server.run(listener));
     Ok(address)
 }
@@ -81,8 +88,9 @@ pub async fn start_status(
     drain: &Drain,
 ) -> Result<SocketAddr, StartError> {
     describe(server::METRICS);
+    describe(limit::METRICS);
+    let server = Server::new(config, status::router(vitals), drain)?;
     let (listener, address) = server::listen(listen).await?;
-    let server = Server::new(config, status::router(vitals), drain);
     drain.spawn("status-listener", server.run(listener));
     Ok(address)
 }

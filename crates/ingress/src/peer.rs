@@ -6,18 +6,19 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Where a proxy names the client.
+pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The address of a connection's other end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub SocketAddr);
 
-/// The proxies whose word counts.
+/// Networks, or single addresses.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct TrustedProxies(Vec<IpNet>);
+pub(crate) struct Networks(Vec<IpNet>);
 
-impl TrustedProxies {
-    /// The networks, or single addresses; the first text that is none as an error.
+impl Networks {
+    /// From texts; the first one that is no network as an error.
     pub fn parse(texts: &[String]) -> Result<Self, String> {
         let network = |text: &String| {
             text.parse::<IpNet>()
@@ -25,6 +26,22 @@ impl TrustedProxies {
                 .map_err(|_| text.clone())
         };
         texts.iter().map(network).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether one of them has this address.
+    pub fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// The proxies whose word counts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TrustedProxies(Networks);
+
+impl TrustedProxies {
+    /// The networks, or single addresses; the first text that is none as an error.
+    pub fn parse(texts: &[String]) -> Result<Self, String> {
+        Networks::parse(texts).map(Self)
     }
 
     /// The client of a request: the last address on its way that no trusted proxy has.
@@ -46,8 +63,13 @@ impl TrustedProxies {
         client
     }
 
+    /// Whether the other end of a connection is one of them.
+    pub fn include(&self, Peer(peer): Peer) -> bool {
+        self.trusts(peer.ip().to_canonical())
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
+        self.0.contain(address)
     }
 }
 

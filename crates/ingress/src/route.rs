@@ -27,6 +27,8 @@ pub(crate) struct Entry {
     /// Query parameters; each is a field of the operation's request.
     pub query: &'static [&'static str],
     pub limit: Option<Limit>,
+    /// It answers when a turn has ended, which may take minutes.
+    pub waits_for_turn: bool,
     /// What it may answer beside what follows from the rest of this row.
     own_faults: &'static [FaultCode],
 }
@@ -65,12 +67,13 @@ pub(crate) enum Body {
     Rest(Description),
 }
 
-/// What is bounded per address.
+/// What is bounded per minute: per address by the ingress, per user by the service.
 #[derive(Clone, Copy)]
 pub(crate) enum Limit {
     Logins,
     Registrations,
     Refreshes,
+    Turns,
 }
 
 /// A row of a table of routes.
@@ -90,7 +93,16 @@ impl<S> Route<S> {
         does: Does,
         connect: fn() -> MethodRouter<S>,
     ) -> Self {
-        let entry = Entry { method, path, does, body: Body::None, query: &[], limit: None, own_faults: &[] };
+        let entry = Entry {
+            method,
+            path,
+            does,
+            body: Body::None,
+            query: &[],
+            limit: None,
+            waits_for_turn: false,
+            own_faults: &[],
+        };
         Self { entry, connect }
     }
 
@@ -116,6 +128,12 @@ impl<S> Route<S> {
 
     pub const fn limit(mut self, limit: Limit) -> Self {
         self.entry.limit = Some(limit);
+        self
+    }
+
+    /// It answers when a turn has ended.
+    pub const fn waits_for_turn(mut self) -> Self {
+        self.entry.waits_for_turn = true;
         self
     }
 
@@ -170,17 +188,19 @@ impl Entry {
             RateLimited, RequestTimedOut, TokenExpired, TooManyConnections, Unavailable,
             UnsupportedMediaType, UriTooLong,
         };
-        const ANY: &[FaultCode] = &[
-            MalformedRequest,
-            RequestTimedOut,
-            UriTooLong,
-            TooManyConnections,
-            HeadersTooLarge,
-            Internal,
-            Overloaded,
-        ];
         let rules: [(bool, &[FaultCode]); 6] = [
-            (true, ANY),
+            (
+                true,
+                &[
+                    MalformedRequest,
+                    RequestTimedOut,
+                    UriTooLong,
+                    TooManyConnections,
+                    HeadersTooLarge,
+                    Internal,
+                    Overloaded,
+                ],
+            ),
             (self.operation().is_some(), &[Unavailable]),
             (
                 self.is_guarded(),

@@ -7,8 +7,10 @@ use wire::FaultCode;
 
 use crate::{
     answer::Refusal,
+    deadline,
     door::Door,
     exchange,
+    reader::{self, Readers},
     route::{Limit, Route},
     routes::{
         self,
@@ -18,24 +20,30 @@ use crate::{
 };
 
 /// The whole API.
-pub(crate) fn router(door: Arc<Door>, vitals: Vitals) -> Router {
+pub(crate) fn router(door: Arc<Door>, vitals: Vitals, readers: Readers) -> Router {
     let add = |router: Router<Arc<Door>>, Route { entry, connect }: &Route<Arc<Door>>| {
         let throttle = match entry.limit {
-            None => None,
+            None | Some(Limit::Turns) => None,
             Some(Limit::Logins) => door.logins.clone(),
             Some(Limit::Registrations) => door.registrations.clone(),
             Some(Limit::Refreshes) => door.refreshes.clone(),
         };
+        let handler = if entry.waits_for_turn {
+            connect()
+        } else {
+            connect().route_layer(from_fn_with_state(door.total_timeout, deadline::run))
+        };
         let handler = match throttle {
-            None => connect(),
-            throttle => connect().route_layer(from_fn_with_state(throttle, throttle::run)),
+            None => handler,
+            throttle => handler.route_layer(from_fn_with_state(throttle, throttle::run)),
         };
         router.route(entry.path, handler)
     };
+    let status = status::router(vitals).layer(from_fn_with_state(Arc::new(readers), reader::run));
     routes::API
         .iter()
         .fold(Router::new(), add)
-        .merge(status::router(vitals))
+        .merge(status)
         .fallback(async || Refusal::from(FaultCode::RouteNotFound))
         .method_not_allowed_fallback(async || Refusal::from(FaultCode::MethodNotAllowed))
         .layer(from_fn_with_state(door.clone(), exchange::run))

@@ -1,7 +1,7 @@
 //! The blocking send: the answer, or word of the turn that goes on without this request.
 
 use axum::extract::FromRequestParts;
-use bus::CallError;
+use bus::{CallError, Reply};
 use bytes::Bytes;
 use http::{HeaderMap, request::Parts};
 use serde::Deserialize;
@@ -57,8 +57,10 @@ impl Caller {
         let Some(turn) = self.find(&key).await else { return Err(FaultCode::AnswerPending.into()) };
         if turn.status != TurnStatus::Running {
             // The outcome came without reaching us; the same key brings it again.
-            if let Ok(reply) = send(body, self.door().request_timeout).await {
-                return self.answered(Ok(reply));
+            match send(body, self.door().request_timeout).await {
+                // It counts like any send, and may be one too many.
+                Ok(Reply { status: Some(429), .. }) | Err(_) => {}
+                reply => return self.answered(reply),
             }
         }
         Err(Fault::new(FaultCode::AnswerPending).of_turn(turn.id).into())

@@ -1,29 +1,35 @@
 //! Connections: accepted up to a bound, each a task of its own, all of them ended in order when the process drains.
 
-use std::{io::Write, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::{BoxError, Router};
-use host::{Drain, telemetry::Metric};
+use axum::{BoxError, Router, body::Body};
+use host::{Drain, limit::hit, telemetry::Metric};
 use http::Request;
+use http_body_util::BodyExt;
 use hyper::{
     body::Incoming,
     server::conn::http1,
     service::{Service, service_fn},
 };
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
-use uuid::Uuid;
-use wire::{Fault, FaultCode, Problem};
+use wire::{
+    Fault, FaultCode,
+    limit::{CONNECTIONS, HEAD_TIME, IDLE_TIME, Limit},
+};
 
-use crate::{Config, StartError, door::seconds, peer::Peer};
+use crate::{
+    Config, StartError, answer,
+    door::seconds,
+    peer::{Peer, TrustedProxies, customer},
+    slots::{Slot, Slots},
+    socket::{Late, Patience, Progress, Socket},
+};
 
 const REFUSED: &str = "omnichat_http_connections_refused_total";
 
@@ -31,29 +37,44 @@ const REFUSED: &str = "omnichat_http_connections_refused_total";
 pub(crate) const METRICS: &[Metric] =
     &[Metric::counter(REFUSED, "HTTP connections refused because there were too many.")];
 
-/// The longest head of a request; hyper answers 431 to a longer one. Its own bound is 400 KiB per connection.
+/// The longest head that is read; hyper answers 431 to a longer one, without a body. What is shorter and still too long
+/// is refused with a problem. Hyper's own bound is 400 KiB per connection.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// After a failed accept, which mostly means that the process has no file descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Long enough for an answer to arrive, short enough not to hold a slot.
 const LINGER: Duration = Duration::from_secs(1);
+/// Refused connections that are told why at a time; any more are closed at once.
+const REFUSALS_MAX: usize = 64;
 
 /// Serves connections.
 pub(crate) struct Server {
     http: http1::Builder,
     service: TowerToHyperService<Router>,
-    slots: Arc<Semaphore>,
+    patience: Patience,
+    slots: Arc<Slots>,
+    refusals: Arc<Semaphore>,
+    proxies: TrustedProxies,
     drain: Drain,
 }
 
 impl Server {
-    pub fn new(config: &Config, router: Router, drain: &Drain) -> Self {
+    /// # Errors
+    /// [`StartError::Proxy`].
+    pub fn new(config: &Config, router: Router, drain: &Drain) -> Result<Self, StartError> {
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(seconds(config.header_read_timeout_s))
-            .max_buf_size(HEAD_BYTES_MAX);
-        let slots = Arc::new(Semaphore::new(config.connections_max.get() as usize));
-        Self { http, service: TowerToHyperService::new(router), slots, drain: drain.clone() }
+        http.header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
+        let patience =
+            Patience { head: seconds(config.header_read_timeout_s), idle: seconds(config.idle_timeout_s) };
+        Ok(Self {
+            http,
+            service: TowerToHyperService::new(router),
+            patience,
+            slots: Slots::new(config.connections_max, config.connections_per_address_max),
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            proxies: TrustedProxies::parse(&config.trusted_proxies).map_err(StartError::Proxy)?,
+            drain: drain.clone(),
+        })
     }
 
     /// Accepts until the process drains, then gives the address free.
@@ -75,30 +96,67 @@ impl Server {
     }
 
     fn take(self: Arc<Self>, stream: TcpStream, peer: Peer) {
-        match self.slots.clone().try_acquire_owned() {
+        // A proxy has the connections of all its clients.
+        let address = (!self.proxies.include(peer)).then(|| customer(peer.0.ip()));
+        match self.slots.take(address) {
             Ok(slot) => {
                 self.drain.clone().spawn("http-connection", self.serve(stream, peer, slot));
             }
-            Err(_) => refuse(stream),
+            Err(limit) => self.refuse(stream, limit),
         }
     }
 
-    async fn serve(self: Arc<Self>, mut stream: TcpStream, peer: Peer, _slot: OwnedSemaphorePermit) {
-        if let Err(error) = self.converse(&mut stream, peer).await {
-            tracing::debug!(%error, "a connection broke");
-        } else {
-            linger(&mut stream).await;
+    /// Says why, if there are not too many already to whom it is said, and hangs up.
+    fn refuse(&self, stream: TcpStream, limit: &'static Limit) {
+        metrics::counter!(REFUSED).increment(1);
+        hit(limit.name);
+        tracing::debug!(limit = limit.name, "a connection was refused");
+        if let Ok(permit) = self.refusals.clone().try_acquire_owned() {
+            let code =
+                if *limit == CONNECTIONS { FaultCode::Overloaded } else { FaultCode::TooManyConnections };
+            self.drain.spawn("refused-connection", tell(stream, code, permit));
         }
     }
 
-    async fn converse(&self, stream: &mut TcpStream, peer: Peer) -> Result<(), BoxError> {
+    async fn serve(self: Arc<Self>, mut stream: TcpStream, peer: Peer, _slot: Slot) {
+        let progress = Arc::new(Progress::default());
+        let served = self.converse(&mut stream, peer, &progress).await;
+        match (progress.late(), served) {
+            (Some(Late::Start), _) => hit(HEAD_TIME.name),
+            (Some(Late::Head), _) => {
+                hit(HEAD_TIME.name);
+                say(&mut stream, FaultCode::RequestTimedOut).await;
+            }
+            (Some(Late::Next | Late::Reader), _) => hit(IDLE_TIME.name),
+            (None, Ok(())) => linger(&mut stream).await,
+            (None, Err(error)) => tracing::debug!(%error, "a connection broke"),
+        }
+    }
+
+    async fn converse(
+        &self,
+        stream: &mut TcpStream,
+        peer: Peer,
+        progress: &Arc<Progress>,
+    ) -> Result<(), BoxError> {
         stream.set_nodelay(true)?;
         let inner = self.service.clone();
-        let service = service_fn(move |mut request: Request<Incoming>| {
+        let service = service_fn(|mut request: Request<Incoming>| {
+            let answering = progress.answering();
             request.extensions_mut().insert(peer);
-            inner.call(request)
+            let answer = inner.call(request);
+            async move {
+                let (head, body) = answer.await?.into_parts();
+                // The answer is under way until its body is dropped.
+                let body = Body::new(body.map_err(move |error| {
+                    let _ = &answering;
+                    error
+                }));
+                Ok::<_, std::convert::Infallible>(http::Response::from_parts(head, body))
+            }
         });
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        let socket = Socket::new(stream, progress.clone(), self.patience);
+        let mut connection = pin!(self.http.serve_connection(TokioIo::new(socket), service));
         tokio::select! {
             served = connection.as_mut() => return Ok(served?),
             () = self.drain.draining() => connection.as_mut().graceful_shutdown(),
@@ -116,19 +174,20 @@ async fn linger(stream: &mut TcpStream) {
     timeout(LINGER, hung_up).await.ok();
 }
 
-/// Says why, if the socket takes it at once, and hangs up.
-fn refuse(stream: TcpStream) {
-    metrics::counter!(REFUSED).increment(1);
-    let request_id = Uuid::now_v7().to_string();
-    let problem = Problem::of(&Fault::new(FaultCode::Overloaded), Some(&request_id));
-    let body = serde_json::to_string(&problem).unwrap_or_default();
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
-         retry-after: 1\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    let written = stream.into_std().and_then(|mut socket| socket.write(answer.as_bytes()));
-    tracing::debug!(told = written.is_ok(), "a connection was refused: there are too many");
+async fn tell(mut stream: TcpStream, code: FaultCode, _permit: OwnedSemaphorePermit) {
+    say(&mut stream, code).await;
+}
+
+/// Says a fault on a connection that has no request to answer, for as long as a moment, and that this was all.
+async fn say(stream: &mut TcpStream, code: FaultCode) {
+    let answer = answer::bare(&Fault::new(code));
+    let said = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await
+    };
+    if let Ok(Ok(())) = timeout(LINGER, said).await {
+        linger(stream).await;
+    }
 }
 
 /// Binds the address.

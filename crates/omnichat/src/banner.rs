@@ -8,14 +8,13 @@ use host::embedded::Servers;
 pub struct Banner {
     model: String,
     nats: String,
-    nats_login: String,
     nats_note: Option<String>,
     postgres: String,
 }
 
 impl Banner {
     /// From what was started.
-    pub fn new(models: &llm::Config, simulated: bool, servers: &Servers, developer: &str) -> Self {
+    pub fn new(models: &llm::Config, simulated: bool, servers: &Servers) -> Self {
         let model = &models.default_model;
         let provider =
             models.models.get(model).and_then(|model| model.route.first()).map(|step| step.provider.as_str());
@@ -29,7 +28,6 @@ impl Banner {
         let nats = servers.nats.url();
         Self {
             model,
-            nats_login: nats.replacen("nats://", &format!("nats://developer:{developer}@"), 1),
             nats_note: servers.nats.taken().map(|taken| format!("{taken} is taken by another process")),
             nats,
             postgres: servers.postgres.url(),
@@ -40,7 +38,7 @@ impl Banner {
 /// Prints it, the ready line first.
 #[expect(clippy::print_stdout, reason = "what the command has to say")]
 pub fn print(banner: &Banner, http: SocketAddr, took: Duration) {
-    let Banner { model, nats, nats_login, nats_note, postgres } = banner;
+    let Banner { model, nats, nats_note, postgres } = banner;
     let note = nats_note.as_ref().map(|note| format!("  ({note})")).unwrap_or_default();
     println!(
         r#"
@@ -60,10 +58,10 @@ A first conversation over HTTP (paste into a shell):
   C=$(curl -s -X POST "$B/conversations?project_id=$P" -H "Authorization: Bearer $T" | field id)
   curl -s $B/conversations/$C/messages -H "$J" -H "Authorization: Bearer $T" -d '{{"content":"Hello!"}}'; echo
 
-The next message over NATS, with the nats CLI:
+The next message over NATS, with the nats CLI and the same token:
 
   U=$(curl -s $B/auth/validate -H "Authorization: Bearer $T" | field user_id)
-  nats req omnichat.v1.u.$U.conversations.$C.send '{{"content":"And hello over NATS!"}}' --server {nats_login} --inbox-prefix _INBOX.$U --timeout 120s
+  nats req omnichat.v1.u.$U.conversations.$C.send '{{"content":"And hello over NATS!"}}' --server {nats} --token $T --inbox-prefix _INBOX.$U --timeout 120s
 "#,
         took = took.as_millis(),
     );

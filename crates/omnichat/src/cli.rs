@@ -27,7 +27,7 @@ Configuration comes from omnichat.toml (or --config), overridden by variables OM
 Exit codes: 0 done, 1 failed, 64 wrong usage or configuration.";
 
 /// What every command takes.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Shared {
     /// The configuration file [default: omnichat.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
@@ -89,6 +89,11 @@ pub enum Command {
     /// A message may carry its own script, such as `[[sim first_ms=500 chunk_ms=50]]`, `[[sim status=500]]` or
     /// `[[sim cut_after=3]]`.
     SimProvider(SimProviderOptions),
+    /// What is needed to use NATS directly
+    Nats {
+        #[command(subcommand)]
+        command: NatsCommand,
+    },
     /// Print the description of the HTTP API (OpenAPI 3.1)
     Openapi,
     /// Print a completion script
@@ -97,6 +102,56 @@ pub enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum NatsCommand {
+    /// Make keys with which users are let in to NATS, and print them as variables
+    ///
+    /// The seeds are secrets of the role auth; the other two are for the configuration of nats-server.
+    Keys,
+    /// Contexts of the nats CLI
+    Context {
+        #[command(subcommand)]
+        command: ContextCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ContextCommand {
+    /// Write a context for the nats CLI
+    ///
+    /// For a user: the access token or API key comes from OMNICHAT_TOKEN or standard input. For operators: the password
+    /// comes from the data dir, or from NATS_PASSWORD.
+    Save(ContextOptions),
+}
+
+#[derive(Debug, Args)]
+pub struct ContextOptions {
+    /// What the context is called
+    #[arg(default_value = "omnichat")]
+    pub name: String,
+    /// For somebody who looks after the servers, instead of a user
+    #[arg(long = "as", value_enum, value_name = "WHO")]
+    pub staff: Option<Staff>,
+    /// Where NATS is [default: that of the data dir]
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// Where the HTTP API is [default: that of the data dir]
+    #[arg(long, value_name = "URL")]
+    pub http: Option<String>,
+    /// Where `omnichat up` keeps everything
+    #[arg(long, value_name = "FOLDER", default_value = ".omnichat")]
+    pub data_dir: PathBuf,
+}
+
+/// Who looks after the servers.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Staff {
+    /// May use all of JetStream's API
+    Operator,
+    /// May only look
+    Inspector,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ use llm::{ModelConfig, ProviderConfig};
 use crate::{
     cli::{LogFormat, Shared},
     keys::IdentityConfig,
+    limits::Limits,
 };
 
 /// Variables of other names, each with the key it sets.
@@ -33,7 +34,7 @@ pub struct Config {
 
     /// How often users may ask; 0 turns a limit off.
     #[config(nested)]
-    pub limits: ingress::Limits,
+    pub limits: Limits,
 
     /// How tokens are signed.
     #[config(nested)]

@@ -7,8 +7,11 @@ mod config;
 mod doctor;
 mod health;
 mod keys;
+mod limits;
 mod models;
+mod nats;
 mod openapi;
+mod reload;
 mod roles;
 mod schema;
 mod secrets;
@@ -70,6 +73,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Doctor => doctor::run(&cli.shared).await,
             Command::Health { address } => health::run(address).await,
             Command::Config { template } => config::show(&cli.shared, template),
+            Command::Nats { command } => nats::run(command).await,
             Command::SimProvider(options) => sim_provider::run(&cli.shared, options).await,
             Command::Completions { .. } | Command::Openapi => Ok(()),
         }

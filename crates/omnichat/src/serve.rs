@@ -11,14 +11,15 @@ use std::{
 };
 
 use anyhow::Context;
-use bus::Bus;
+use auth::proof::Prover;
+use bus::{Bus, CalloutKeys};
 use host::{ConfigError, Drain, Environment, Health, Telemetry, postgres, telemetry};
 use llm::Gateway;
 
 use crate::{
     cli::Shared,
     config::{self, Config},
-    models,
+    models, reload,
     roles::Role,
 };
 
@@ -45,8 +46,13 @@ impl Ground {
         let telemetry = telemetry::init(&config.log, environment)?;
         let drain = Drain::new();
         telemetry.keep_up(&drain);
-        for metrics in [host::drain::METRICS, bus::connection::METRICS, chat::METRICS, chat::writer::METRICS]
-        {
+        for metrics in [
+            host::drain::METRICS,
+            host::limit::METRICS,
+            bus::connection::METRICS,
+            chat::METRICS,
+            chat::writer::METRICS,
+        ] {
             telemetry::describe(metrics);
         }
         auth::describe_metrics();
@@ -77,8 +83,10 @@ pub async fn run(shared: &Shared, roles: &[Role]) -> anyhow::Result<()> {
     if roles.contains(&Role::Auth) {
         config.identity.signer(0).map_err(|error| effective.locate(error))?;
     }
+    callout_keys(&config).map_err(|error| effective.locate(error))?;
     let ground = Ground::new(config, &environment)?;
     let drain = ground.drain.clone();
+    reload::watch(shared, &drain)?;
     tokio::select! {
         started = start(&ground, roles, models) => {
             let address = started?;
@@ -132,9 +140,11 @@ pub async fn start(
     let mut http = None;
     let vitals = ingress::Vitals { health: health.clone(), telemetry: telemetry.clone() };
     if roles.contains(&Role::Ingress) {
-        let bus = connect(ground, Role::Ingress).await?;
+        let bus = connect(ground, bus::Role::Ingress).await?;
         let verifier = config.identity.verifier()?;
-        http = Some(ingress::start(&config.http, &config.limits, bus, verifier, vitals, drain).await?);
+        http = Some(
+            ingress::start(&config.http, &config.limits.of_ingress(), bus, verifier, vitals, drain).await?,
+        );
     } else if let Some(listen) = config.http.status_listen {
         http = Some(ingress::start_status(&config.http, listen, vitals, drain).await?);
     }
@@ -145,19 +155,21 @@ pub async fn start(
     };
     for &role in roles {
         let (Some(pool), true) = (&pool, role.needs_postgres()) else { continue };
-        let bus = connect(ground, role).await?;
+        let bus = connect(ground, role.on_bus()).await?;
         bus.ready(&config.nats).await?;
         match role {
             Role::Ingress => {}
             Role::Auth => {
                 let signer = config.identity.signer(config.auth.access_token_s())?;
                 let verifier = config.identity.verifier()?;
-                auth::start(&bus, pool.clone(), signer, verifier, &config.auth).await?;
+                let prover = auth::start(&bus, pool.clone(), signer, verifier, &config.auth).await?;
+                admit_users(ground, &prover).await?;
             }
             Role::Projects => projects::start(&bus, pool.clone()).await?,
             Role::Chat => {
                 let gateway = Gateway::new(models.as_ref().context("no models are configured")?)?;
-                chat::start(config.chat.clone(), &bus, pool, gateway, health, drain).await?;
+                let sections = chat::Sections { chat: config.chat.clone(), limits: config.limits.of_chat() };
+                chat::start(sections, &bus, pool, gateway, health, drain).await?;
             }
         }
         bus.settle().await?;
@@ -165,6 +177,35 @@ pub async fn start(
     }
     started.store(true, Ordering::Release);
     Ok(http)
+}
+
+/// Users may connect to NATS themselves, if there are keys to let them in with.
+async fn admit_users(ground: &Ground, prover: &Arc<Prover>) -> anyhow::Result<()> {
+    let config = &ground.config;
+    let Some(keys) = callout_keys(config)? else {
+        tracing::info!("users cannot connect to NATS themselves: nats.callout is not set");
+        return Ok(());
+    };
+    let callout = connect(ground, bus::Role::Callout).await?;
+    let warden = connect(ground, bus::Role::Warden).await?;
+    callout.ready(&config.nats).await?;
+    warden.ready(&config.nats).await?;
+    let recheck = Duration::from_secs(config.auth.recheck_connections_s.into());
+    auth::guests::start(&callout, warden, keys, prover, recheck, &ground.drain).await?;
+    callout.settle().await?;
+    Ok(())
+}
+
+fn callout_keys(config: &Config) -> Result<Option<CalloutKeys>, ConfigError> {
+    use bus::callout::KeysError::{Curve, Half, Issuer};
+    CalloutKeys::of(&config.nats.callout).map_err(|error| {
+        let (key, problem) = match error {
+            Half => ("nats.callout", "needs both seeds, or none"),
+            Issuer => ("nats.callout.issuer_seed", "is no seed of an account key"),
+            Curve => ("nats.callout.curve_seed", "is no seed of a curve key"),
+        };
+        ConfigError::new(key, problem).advice("make both with `omnichat nats keys`")
+    })
 }
 
 /// Until then a check that is missing would look like one that passed.
@@ -177,11 +218,11 @@ fn all_started(started: &AtomicBool) -> Result<String, String> {
 }
 
 /// Connects a role. Its connection is closed last: during a drain it still carries answers.
-async fn connect(ground: &Ground, role: Role) -> anyhow::Result<Bus> {
-    let bus = Bus::connect(&ground.config.nats, role.on_bus(), &ground.drain).await?;
+async fn connect(ground: &Ground, role: bus::Role) -> anyhow::Result<Bus> {
+    let bus = Bus::connect(&ground.config.nats, role, &ground.drain).await?;
     ground.connections.lock().unwrap_or_else(PoisonError::into_inner).push(bus.clone());
     let checked = bus.clone();
-    ground.health.add(role.on_bus().name(), move || {
+    ground.health.add(role.name(), move || {
         let bus = checked.clone();
         async move { bus.check().await }
     });

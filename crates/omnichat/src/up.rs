@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use bus::{Bus, Provisioner};
+use bus::{Bus, CalloutKeys, Provisioner, connection::SERVER_USERS};
 use host::{
     Environment,
     embedded::{DataDir, NatsOptions, PostgresOptions, Search, Servers},
@@ -21,6 +21,7 @@ use crate::{
     cli::{Shared, UpOptions},
     config::{self, Config},
     models::{self, Stopgap},
+    reload,
     roles::Role,
     secrets::Secrets,
     serve::{self, Ground},
@@ -49,11 +50,12 @@ pub async fn run(shared: &Shared, options: UpOptions) -> anyhow::Result<()> {
     }
     let started = Instant::now();
     let mut ground = Ground::new(config, &environment)?;
+    reload::watch(shared, &ground.drain)?;
     let data_dir = DataDir::open(&options.data_dir)?;
     let secrets = Secrets::of(data_dir.path())?;
     let servers = start_servers(data_dir, &secrets, options.nats).await?;
     point_at(&mut ground.config, &servers, &secrets);
-    let ended = run_with(&ground, &environment, &servers, &secrets, started).await;
+    let ended = run_with(&ground, &environment, &servers, started).await;
     servers.stop().await;
     ended
 }
@@ -64,11 +66,13 @@ async fn start_servers(data_dir: DataDir, secrets: &Secrets, listen: SocketAddr)
     let mut nats = NatsOptions::new(programs.nats_server, data_dir.nats());
     nats.listen = listen;
     nats.config = NATS_CONFIG.to_owned();
-    let roles = ["ingress", "auth", "projects", "chat", "provisioner", "system"];
     let password =
         |variable: &str, password: &str| (format!("OMNICHAT_NATS_{variable}"), format!("\"{password}\""));
-    nats.environment = roles.iter().map(|role| password(&role.to_uppercase(), &secrets.nats(role))).collect();
-    nats.environment.push(password("DEVELOPER", secrets.developer()));
+    nats.environment =
+        SERVER_USERS.iter().map(|user| password(&user.to_uppercase(), &secrets.nats(user))).collect();
+    let keys = CalloutKeys::of(&secrets.callout())?.context("there are no keys to let users in with")?;
+    nats.environment.push(password("CALLOUT_ISSUER", &keys.issuer()));
+    nats.environment.push(password("CALLOUT_CURVE", &keys.curve()));
     // Its heap is a few MiB: it may grow by a few more before the collector runs.
     nats.environment.push(("GOGC".into(), "400".into()));
     let mut postgres = PostgresOptions::new(programs.postgres_bin, home);
@@ -88,7 +92,10 @@ fn point_at(config: &mut Config, servers: &Servers, secrets: &Secrets) {
         projects: password("projects"),
         chat: password("chat"),
         provisioner: password("provisioner"),
+        callout: password("callout"),
+        warden: password("warden"),
     };
+    config.nats.callout = secrets.callout();
     config.identity.jwt_secret.get_or_insert_with(|| secrets.jwt());
 }
 
@@ -96,14 +103,13 @@ async fn run_with(
     ground: &Ground,
     environment: &Environment,
     servers: &Servers,
-    secrets: &Secrets,
     started: Instant,
 ) -> anyhow::Result<()> {
     let drain = ground.drain.clone();
     let ready = async {
         prepare(ground).await?;
         let (models, simulator) = choose_models(&ground.config, environment).await?;
-        let banner = Banner::new(&models, simulator.is_some(), servers, secrets.developer());
+        let banner = Banner::new(&models, simulator.is_some(), servers);
         let http = serve::start(ground, &Role::ALL, Some(models)).await?.context("HTTP is not served")?;
         servers.publish(format!("http://{http}"))?;
         banner::print(&banner, http, started.elapsed());

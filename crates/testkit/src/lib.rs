@@ -6,7 +6,8 @@
 //! - [`process`]: one process of the program: started, killed, terminated
 //! - [`postgres`], [`nats`]: the private servers; [`folder`]: where all of it lives
 //! - [`toolbox`]: programs of other people that judge us
-//! - [`client`], [`user`]: HTTP as a client sees it; [`stranger`]: NATS through a client we did not write
+//! - [`client`], [`user`]: HTTP as a client sees it; [`stranger`]: NATS through a client we did not write;
+//!   [`raw_nats`]: without any
 //! - [`eventually`](mod@eventually): waiting without sleeping
 
 #![expect(
@@ -23,6 +24,7 @@ pub mod layout;
 pub mod nats;
 pub mod postgres;
 pub mod process;
+pub mod raw_nats;
 pub mod stranger;
 pub mod toolbox;
 pub mod user;
@@ -32,6 +34,7 @@ pub use client::{Answer, Client};
 pub use eventually::eventually;
 pub use layout::{Layout, Role};
 pub use process::{Exit, Process};
+pub use raw_nats::RawNats;
 pub use rustix::process::Signal;
 pub use stranger::{Reply, Stranger};
 pub use toolbox::Toolbox;

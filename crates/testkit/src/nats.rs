@@ -2,6 +2,10 @@
 
 use std::net::SocketAddr;
 
+use bus::{
+    CalloutKeys,
+    connection::{CalloutConfig, SERVER_USERS},
+};
 use host::embedded::{Nats, NatsOptions, Search};
 
 use crate::{Stranger, folder::Folder};
@@ -9,8 +13,6 @@ use crate::{Stranger, folder::Folder};
 /// As `omnichat up` has it.
 const CONFIG: &str =
     concat!(include_str!("../../../nats/permissions.conf"), include_str!("../../../nats/embedded.conf"));
-/// Every user of the configuration.
-const USERS: [&str; 7] = ["ingress", "auth", "projects", "chat", "provisioner", "developer", "system"];
 
 /// A nats-server, and what is needed to start it again.
 #[derive(Debug)]
@@ -18,6 +20,7 @@ pub struct NatsServer {
     running: Option<Nats>,
     address: SocketAddr,
     secret: String,
+    callout: CalloutKeys,
     folder: Folder,
 }
 
@@ -27,7 +30,8 @@ impl NatsServer {
         let folder = Folder::new("nats");
         let address = (std::net::Ipv4Addr::LOCALHOST, 0).into();
         let secret = uuid::Uuid::new_v4().simple().to_string();
-        let mut server = Self { running: None, address, secret, folder };
+        let callout = CalloutKeys::random();
+        let mut server = Self { running: None, address, secret, callout, folder };
         server.restart().await;
         server
     }
@@ -39,7 +43,9 @@ impl NatsServer {
         let mut options = NatsOptions::new(program, self.folder.path().join("home"));
         options.listen = self.address;
         options.config = CONFIG.to_owned();
-        options.environment = USERS.map(|user| self.variable(user)).into();
+        options.environment = SERVER_USERS.map(|user| variable(user, &self.password(user))).into();
+        options.environment.push(variable("callout_issuer", &self.callout.issuer()));
+        options.environment.push(variable("callout_curve", &self.callout.curve()));
         let nats = Nats::start(options).await.expect("the nats-server starts");
         assert_eq!(nats.taken(), None, "another process has taken the address meanwhile");
         self.address = nats.url().trim_start_matches("nats://").parse().unwrap();
@@ -56,13 +62,18 @@ impl NatsServer {
         format!("{user}-{}", self.secret)
     }
 
+    /// The seeds of the keys that users are let in with.
+    pub fn callout(&self) -> CalloutConfig {
+        self.callout.seeds().expect("they were made with their seeds")
+    }
+
     /// A client of another make, as this user.
     pub async fn connect(&self, user: &str, inbox_prefix: &str) -> Stranger {
         Stranger::connect(&self.url(), user, &self.password(user), inbox_prefix).await
     }
+}
 
-    /// Quoted, as the server would read something like 12e3 as a number.
-    fn variable(&self, user: &str) -> (String, String) {
-        (format!("OMNICHAT_NATS_{}", user.to_uppercase()), format!("\"{}\"", self.password(user)))
-    }
+/// Quoted, as the server would read something like 12e3 as a number.
+fn variable(name: &str, value: &str) -> (String, String) {
+    (format!("OMNICHAT_NATS_{}", name.to_uppercase()), format!("\"{value}\""))
 }

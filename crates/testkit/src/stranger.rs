@@ -34,6 +34,19 @@ impl Stranger {
         Self(options.connect(url).await.expect("NATS lets us in"))
     }
 
+    /// Connects with a user's credential; an error says why not.
+    pub async fn with_token(url: &str, credential: &str, inbox_prefix: &str) -> Result<Self, String> {
+        let options = ConnectOptions::with_token(credential.into())
+            .custom_inbox_prefix(inbox_prefix)
+            .request_timeout(Some(PATIENCE));
+        options.connect(url).await.map(Self).map_err(|error| error.to_string())
+    }
+
+    /// Whether it is connected at this moment.
+    pub fn is_connected(&self) -> bool {
+        self.0.connection_state() == async_nats::connection::State::Connected
+    }
+
     /// Asks, and waits for the one reply.
     pub async fn request(&self, subject: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
         let reply = self.try_request(subject, headers, body).await;

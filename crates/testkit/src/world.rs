@@ -9,10 +9,11 @@ use std::{
 
 use llm::simulator::{Options, Simulator};
 use rustix::process::Signal;
+use secrecy::ExposeSecret;
 use sqlx::PgPool;
 
 use crate::{
-    Client, Exit, Layout, Role, Stranger, User,
+    Client, Exit, Layout, RawNats, Role, Stranger, User,
     client::Door,
     eventually,
     folder::Folder,
@@ -131,9 +132,31 @@ impl World {
         User::register(&self.client()).await
     }
 
-    /// A direct connection to NATS in the place of this user.
-    pub async fn nats_as_developer(&self, user: &User) -> Stranger {
-        self.nats.connect("developer", &format!("_INBOX.{}", user.id)).await
+    /// A user's own connection to NATS.
+    pub async fn nats_as(&self, user: &User) -> Stranger {
+        self.try_nats(&user.token, &user.id).await.expect("NATS lets the user in")
+    }
+
+    /// A connection to NATS with this credential, and inboxes of this user.
+    pub async fn try_nats(&self, credential: &str, user: &str) -> Result<Stranger, String> {
+        Stranger::with_token(&self.nats.url(), credential, &format!("_INBOX.{user}")).await
+    }
+
+    /// A connection to NATS as one of the users of its configuration, such as `operator`.
+    pub async fn nats_as_staff(&self, name: &str) -> Stranger {
+        self.nats.connect(name, &format!("_INBOX.{name}")).await
+    }
+
+    /// As [`World::nats_as_staff`], without a library.
+    pub async fn raw_nats_as_staff(&self, name: &str) -> RawNats {
+        let login = serde_json::json!({ "user": name, "pass": self.nats.password(name) });
+        RawNats::with(&self.nats.url(), &login).await.expect("NATS lets staff in")
+    }
+
+    /// Disables a user, as operators do.
+    pub async fn sql_disable(&self, user: &User) {
+        let disabled = sqlx::query("update users set is_active = false where id = $1::uuid").bind(&user.id);
+        disabled.execute(self.sql()).await.expect("the user is disabled");
     }
 
     /// The database, to look into.
@@ -242,10 +265,13 @@ impl World {
         set("DATABASE_URL", self.database.url());
         set("NATS_URL", &self.nats.url());
         set("JWT_SECRET", JWT_SECRET);
-        // Everybody here has the same address.
-        for limit in ["LOGINS", "REGISTRATIONS", "REFRESHES"] {
-            set(&format!("OMNICHAT__LIMITS__{limit}_PER_ADDRESS_PER_MIN"), "0");
+        // Everybody here has the same address, and some are busy.
+        for limit in
+            ["LOGINS_PER_ADDRESS", "REGISTRATIONS_PER_ADDRESS", "REFRESHES_PER_ADDRESS", "TURNS_PER_USER"]
+        {
+            set(&format!("OMNICHAT__LIMITS__{limit}_PER_MIN"), "0");
         }
+        set("OMNICHAT__HTTP__CONNECTIONS_PER_ADDRESS_MAX", "0");
         set("LLM_MODEL", MODELS[0]);
         set("OMNICHAT__HTTP__LISTEN", "127.0.0.1:0");
         set("OMNICHAT__HTTP__STATUS_LISTEN", "127.0.0.1:0");
@@ -259,7 +285,12 @@ impl World {
             let route = format!(r#"[{{ provider = "simulator", model = "{model}" }}]"#);
             set(&format!("OMNICHAT__MODELS__{}__ROUTE", model.to_uppercase()), &route);
         }
-        for user in ["ingress", "auth", "projects", "chat", "provisioner"] {
+        let seeds = self.nats.callout();
+        for (name, seed) in [("ISSUER", seeds.issuer_seed), ("CURVE", seeds.curve_seed)] {
+            let seed = seed.expect("both are set");
+            set(&format!("OMNICHAT__NATS__CALLOUT__{name}_SEED"), seed.expose_secret());
+        }
+        for user in ["ingress", "auth", "projects", "chat", "provisioner", "callout", "warden"] {
             set(&format!("OMNICHAT__NATS__PASSWORDS__{}", user.to_uppercase()), &self.nats.password(user));
         }
         variables

@@ -143,6 +143,9 @@ pub struct Identity {
     pub scopes: Vec<Scope>,
     /// The session, if it is one.
     pub session_id: Option<Uuid>,
+    /// The API key, if it is one.
+    #[serde(default)]
+    pub api_key_id: Option<ApiKeyId>,
     /// When the credential ends by itself.
     #[serde(with = "time::serde::rfc3339::option")]
     #[schemars(with = "Option<Time>")]

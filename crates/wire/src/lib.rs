@@ -10,7 +10,7 @@
 //! - [`schema`]: what bodies look like, as JSON Schema
 //! - [`scope`]: what an API key is good for
 //! - [`template`]: how the variables of a prompt are filled in
-//! - [`limits`], [`header`]: bounds and names
+//! - [`limits`], [`header`]: bounds and names; [`limit`]: the table of what clients may meet
 
 pub mod account;
 pub mod check;
@@ -21,6 +21,7 @@ pub mod event;
 pub mod fault;
 pub mod header;
 pub mod ids;
+pub mod limit;
 pub mod limits;
 pub mod operation;
 pub mod operations;

@@ -20,6 +20,12 @@ pub const LABEL_CHARS_MAX: usize = 64;
 pub const CREDENTIAL_BYTES_MAX: usize = 4096;
 /// A request's body.
 pub const BODY_BYTES_MAX: usize = 128 * 1024;
+/// The headers of an HTTP request, names and values together, each with its line's four bytes.
+pub const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// How many they may be.
+pub const HEADERS_MAX: usize = 64;
+/// Path and query of an HTTP request.
+pub const URI_BYTES_MAX: usize = 8 * 1024;
 /// What the broker carries in one message; answers may be larger than requests.
 pub const PAYLOAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// An answer of a model.

@@ -7,6 +7,16 @@ pub fn turn_events(user: UserId, turn: TurnId) -> String {
     format!("omnichat.v1.u.{user}.events.turn.{turn}")
 }
 
+/// Every event of a user.
+pub fn user_events(user: UserId) -> String {
+    format!("omnichat.v1.u.{user}.events.>")
+}
+
+/// Everything that a user may ask.
+pub fn of_user(user: UserId) -> String {
+    format!("omnichat.v1.u.{user}.>")
+}
+
 /// Where the front puts a turn. The stream's transform puts the partition in front.
 pub fn turn_queue(user: UserId, conversation: ConversationId) -> String {
     format!("omnichat.q.turn.{user}.{conversation}")

@@ -13,6 +13,8 @@ pub const KEYS_MAX: i64 = 100;
 
 /// A key that was looked up.
 pub struct StoredApiKey {
+    /// Its id.
+    pub id: Uuid,
     /// Whose it is.
     pub user: Uuid,
     /// SHA-256 of the whole key.
@@ -107,7 +109,7 @@ impl Store {
                  where api_keys.id = found.id and found.secret_hash = $2 and found.revoked_at is null
                      and (api_keys.last_used_at is null or api_keys.last_used_at < $3::timestamptz - interval '1 minute')
              )
-             select user_id as "user", secret_hash as hash, scopes, expires_at,
+             select id, user_id as "user", secret_hash as hash, scopes, expires_at,
                     revoked_at is not null as "is_revoked!", is_active from found"#,
             prefix,
             &hash[..],

@@ -1,6 +1,9 @@
 use std::io::ErrorKind;
 
-use sqlx::{migrate::MigrateError, postgres::PgConnectOptions};
+use sqlx::{
+    migrate::MigrateError,
+    postgres::{PgConnectOptions, PgDatabaseError},
+};
 
 use crate::config::ConfigError;
 
@@ -47,7 +50,7 @@ pub enum Error {
         version: i64,
     },
     /// A migration failed; what it did was rolled back, earlier ones stay.
-    #[error("migration {version} ({description}) failed: {source}")]
+    #[error("migration {version} ({description}) failed: {}", explained(source))]
     Migration {
         /// The migration.
         version: i64,
@@ -104,6 +107,18 @@ pub fn is_away(error: &sqlx::Error) -> bool {
             .code()
             .is_some_and(|code| ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))),
         _ => false,
+    }
+}
+
+/// What Postgres says of a failed migration, with the rows that it names: they are to be mended by hand.
+fn explained(error: &MigrateError) -> String {
+    let (MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)) = error else {
+        return error.to_string();
+    };
+    let database = cause.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    match database.and_then(PgDatabaseError::detail) {
+        Some(detail) => format!("{}: {detail}", words(cause)),
+        None => words(cause),
     }
 }
 

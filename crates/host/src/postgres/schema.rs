@@ -37,15 +37,23 @@ pub struct Applied {
 /// [`Error::SchemaNewer`], [`Error::SchemaChanged`], [`Error::Migration`]. What was applied before the failure stays;
 /// the next call goes on from there.
 pub async fn migrate(pool: &PgPool) -> Result<Vec<Applied>, Error> {
+    migrate_with(pool, &MIGRATIONS).await
+}
+
+/// As [`migrate`], by other migrations than this program's.
+///
+/// # Errors
+/// The same.
+pub async fn migrate_with(pool: &PgPool, migrations: &Migrator) -> Result<Vec<Applied>, Error> {
     // Detached, because these settings must not come back into the pool.
     let mut connection = pool.acquire().await?.detach();
-    let outcome = migrate_alone(&mut connection).await;
+    let outcome = migrate_alone(&mut connection, migrations).await;
     // Closing also gives the advisory lock back.
     connection.close().await?;
     outcome
 }
 
-async fn migrate_alone(connection: &mut PgConnection) -> Result<Vec<Applied>, Error> {
+async fn migrate_alone(connection: &mut PgConnection, migrations: &Migrator) -> Result<Vec<Applied>, Error> {
     // To wait for another migrator or for a long migration is right. To wait for a table's lock is not: every other
     // statement on that table would queue up behind this one, so the pool's lock_timeout holds for the migrations.
     sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0").execute(&mut *connection).await?;
@@ -54,7 +62,7 @@ async fn migrate_alone(connection: &mut PgConnection) -> Result<Vec<Applied>, Er
     connection.ensure_migrations_table(LEDGER).await.map_err(sqlx::Error::from)?;
 
     let mut applied = Vec::new();
-    for migration in missing(&MIGRATIONS, &ledger(connection).await?)? {
+    for migration in missing(migrations, &ledger(connection).await?)? {
         let Migration { version, description, .. } = migration;
         let elapsed = connection.apply(LEDGER, migration).await.map_err(|source| Error::Migration {
             version: *version,

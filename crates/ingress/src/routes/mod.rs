@@ -108,6 +108,8 @@ pub(crate) const API: &[Route<Arc<Door>>] = &[
         .query(&["branch", "limit", "cursor"]),
     route!(POST "/conversations/{conversation}/messages", conversations::send, Ask(&SEND_MESSAGE.info))
         .body()
+        .limit(Limit::Turns)
+        .waits_for_turn()
         .or(OUTCOMES),
     route!(GET "/turns/{turn}", turns::get, Ask(&GET_TURN.info)),
     route!(GET "/openapi.json", description::document, Tell(&description::DOCUMENT)),

@@ -1,7 +1,8 @@
-//! What machines ask about this process. No secret is in any of it, so nobody has to say who asks.
+//! What machines ask about this process. No secret is in any of it, so nobody has to say who asks; what would help an
+//! attacker is kept from strangers.
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -11,10 +12,11 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
 use serde_json::json;
-use wire::FaultCode;
+use wire::FaultCode::{self, RouteNotFound};
 
 use crate::{
     answer::{self, Answer},
+    reader::Stranger,
     route::{Does::Tell, Route, Told, route},
 };
 
@@ -37,7 +39,7 @@ pub(crate) const ROUTES: &[Route<Vitals>] = &[
     route!(GET "/livez", livez, Tell(&LIVEZ)),
     route!(GET "/readyz", readyz, Tell(&READYZ)),
     route!(GET "/version", version, Tell(&VERSION)),
-    route!(GET "/metrics", metrics, Tell(&COUNTED)),
+    route!(GET "/metrics", metrics, Tell(&COUNTED)).or(&[RouteNotFound]),
 ];
 
 const LIVEZ: Told = Told {
@@ -112,8 +114,12 @@ async fn livez() -> Response {
     (FRESH, answer::json(r#"{"status":"live"}"#)).into_response()
 }
 
-async fn readyz(State(vitals): State<Vitals>) -> Answer {
-    let report = vitals.health.report().await;
+/// What was found names servers and what is wrong with them: strangers hear only the result.
+async fn readyz(State(vitals): State<Vitals>, stranger: Option<Extension<Stranger>>) -> Answer {
+    let mut report = vitals.health.report().await;
+    if stranger.is_some() {
+        report.checks.clear();
+    }
     let body = answer::json(serde_json::to_vec(&report).map_err(|_| FaultCode::Internal)?);
     Ok(match report.status {
         Status::Ready => (FRESH, body).into_response(),
@@ -128,6 +134,10 @@ async fn version() -> Response {
     (FRESH, answer::json(body)).into_response()
 }
 
-async fn metrics(State(vitals): State<Vitals>) -> Response {
-    (FRESH, [(CONTENT_TYPE, METRICS)], vitals.telemetry.render()).into_response()
+/// To strangers there is nothing at this path.
+async fn metrics(State(vitals): State<Vitals>, stranger: Option<Extension<Stranger>>) -> Answer {
+    match stranger {
+        Some(_) => Err(RouteNotFound.into()),
+        None => Ok((FRESH, [(CONTENT_TYPE, METRICS)], vitals.telemetry.render()).into_response()),
+    }
 }

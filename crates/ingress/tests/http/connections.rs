@@ -12,7 +12,7 @@ use tokio::{
     sync::mpsc,
     time::timeout,
 };
-use wire::{Done, operations};
+use wire::{Done, FaultCode, operations};
 
 use crate::world::{World, config, send, subscribed};
 
@@ -27,43 +27,63 @@ async fn a_connection_takes_one_request_after_the_other() {
     }
 }
 
+/// What is said on a new connection, on which this is asked or nothing.
+async fn said(world: &World, asked: &str) -> String {
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    // It may be closed already.
+    let _ = stream.write_all(asked.as_bytes()).await;
+    let mut said = String::new();
+    stream.read_to_string(&mut said).await.unwrap();
+    said
+}
+
 #[tokio::test]
 async fn one_connection_too_many_is_told_so_and_the_others_live() {
-    let world = World::with(Config { connections_max: NonZeroU32::new(2).unwrap(), ..config() }).await;
-    let mut held = [world.connect().await, world.connect().await];
-    let request = || world.anonymous("GET", "/livez").body(Bytes::new()).unwrap();
-    for client in &mut held {
-        assert_eq!(send(client, request()).await.status, 200);
-    }
-    let mut refusal = String::new();
-    TcpStream::connect(world.address).await.unwrap().read_to_string(&mut refusal).await.unwrap();
-    let (head, body) = refusal.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("retry-after: 1"), "{head}");
-    assert_eq!(serde_json::from_str::<wire::Problem>(body).unwrap().code, wire::FaultCode::Overloaded);
-    for client in &mut held {
-        assert_eq!(send(client, request()).await.status, 200);
+    let in_all =
+        Config { connections_max: NonZeroU32::new(2).unwrap(), connections_per_address_max: 0, ..config() };
+    let of_one = Config { connections_per_address_max: 2, ..config() };
+    let cases = [
+        (in_all, "503 Service Unavailable", FaultCode::Overloaded, "connections"),
+        (of_one, "429 Too Many Requests", FaultCode::TooManyConnections, "connections_per_address"),
+    ];
+    for (config, status, code, limit) in cases {
+        let world = World::with(config).await;
+        let mut held = [world.connect().await, world.connect().await];
+        let request = |path: &str| world.anonymous("GET", path).body(Bytes::new()).unwrap();
+        for client in &mut held {
+            assert_eq!(send(client, request("/livez")).await.status, 200);
+        }
+        let refusal = said(&world, "").await;
+        let (head, body) = refusal.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{head}");
+        assert!(head.contains("\r\nretry-after: 1\r\n") && head.contains("connection: close"), "{head}");
+        assert_eq!(serde_json::from_str::<wire::Problem>(body).unwrap().code, code);
+        for client in &mut held {
+            assert_eq!(send(client, request("/livez")).await.status, 200);
+        }
+        let metrics = send(&mut held[0], request("/metrics")).await.text();
+        assert!(metrics.contains(&format!("omnichat_limit_hits_total{{limit=\"{limit}\"}} ")), "{metrics}");
+        // Its place is free again once the server has seen that it is left.
+        let [first, _second] = held;
+        drop(first);
+        let asked = "GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let free = async { while said(&world, asked).await.contains(status) {} };
+        timeout(Duration::from_secs(10), free).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_head_that_never_ends_closes_its_connection() {
-    let world = World::with(Config { header_read_timeout_s: NonZeroU32::MIN, ..config() }).await;
-    let mut stream = TcpStream::connect(world.address).await.unwrap();
-    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();
-    let mut rest = String::new();
-    stream.read_to_string(&mut rest).await.unwrap();
-    assert!(!rest.contains("200 OK"), "{rest}");
-}
-
-#[tokio::test]
-async fn a_body_that_never_ends_is_refused() {
-    let world = World::with(Config { body_read_timeout_s: NonZeroU32::MIN, ..config() }).await;
-    let mut stream = TcpStream::connect(world.address).await.unwrap();
-    let head = "POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("malformed_request"), "{answer}");
+async fn a_trusted_proxy_may_have_all_connections() {
+    let proxies = vec!["127.0.0.1".to_owned()];
+    let world =
+        World::with(Config { connections_per_address_max: 1, trusted_proxies: proxies, ..config() }).await;
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        let mut client = world.connect().await;
+        let request = world.anonymous("GET", "/livez").body(Bytes::new()).unwrap();
+        assert_eq!(send(&mut client, request).await.status, 200);
+        held.push(client);
+    }
 }
 
 #[tokio::test]

@@ -5,4 +5,6 @@
 mod calls;
 mod connections;
 mod door;
+mod heads;
+mod stalls;
 mod world;

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bus::{Bus, CallError, Incoming, Passwords, Role};
+use bus::{Bus, CallError, Incoming, Passwords, Role, connection::CalloutConfig};
 use bytes::Bytes;
 use confique::Config as _;
 use host::{
@@ -92,7 +92,11 @@ impl World {
         let health = Health::new(drain.clone());
         let bus = connect(&nats, Role::Ingress, &drain).await;
         let verifier = Verifier::new(&secret());
-        let limits = Limits::builder().load().unwrap();
+        let limits = Limits {
+            logins_per_address_per_min: 30,
+            registrations_per_address_per_min: 10,
+            refreshes_per_address_per_min: 60,
+        };
         let address = ingress::start(
             &config,
             &limits,
@@ -118,6 +122,7 @@ impl World {
                 let identity = Identity {
                     user_id: proof.user_id,
                     scopes: Scope::ALL.to_vec(),
+                    api_key_id: None,
                     session_id: proof.session_id,
                     expires_at: Some(proof.expires_at),
                 };
@@ -188,8 +193,12 @@ pub async fn subscribed(service: &Bus) {
 }
 
 async fn connect(nats: &Nats, role: Role, drain: &Drain) -> Bus {
-    let passwords = Passwords { ingress: None, auth: None, projects: None, chat: None, provisioner: None };
-    let config = bus::Config { url: nats.url(), server_name: Some(nats.server_name().to_owned()), passwords };
+    let config = bus::Config {
+        url: nats.url(),
+        server_name: Some(nats.server_name().to_owned()),
+        passwords: Passwords::default(),
+        callout: CalloutConfig::default(),
+    };
     Bus::connect(&config, role, drain).await.unwrap()
 }
 

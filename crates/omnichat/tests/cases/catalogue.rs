@@ -11,6 +11,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 type Case = (u16, &'static str, &'static [(&'static str, &'static str)]);
 
 const TABLE: &str = "each_request_is_answered_as_the_table_says";
+const FRAMING: (&str, &str) = ("framing.rs", "what_is_not_quite_http_is_refused");
 const BODIES: (&str, &str) = ("flows/bodies.rs", "what_is_wrong_with_a_body_is_told_by_field");
 const CLAIMS: (&str, &str) = ("crates/identity/src/verifier/tests.rs", "wrong_claims_are_refused");
 const HEADERS: (&str, &str) = ("crates/identity/src/verifier/tests.rs", "wrong_headers_and_keys_are_refused");
@@ -46,7 +47,7 @@ const HTTP: &[Case] = &[
         "an unknown path or method",
         &[
             ("http.rs", TABLE),
-            ("framing.rs", "what_is_not_quite_http_is_refused"),
+            FRAMING,
             ("crates/ingress/tests/http/door.rs", "an_unknown_path_and_a_wrong_method_are_told_apart"),
         ],
     ),
@@ -67,7 +68,7 @@ const HTTP: &[Case] = &[
         21,
         "a body too large, announced or endless",
         &[
-            ("framing.rs", "what_is_not_quite_http_is_refused"),
+            FRAMING,
             ("flows/bodies.rs", "a_body_is_bounded_declared_and_plain"),
             (
                 "crates/ingress/tests/http/connections.rs",
@@ -75,8 +76,47 @@ const HTTP: &[Case] = &[
             ),
         ],
     ),
-    (22, "a body whose length is in doubt", &[("framing.rs", "what_is_not_quite_http_is_refused")]),
-    (24, "headers too many, too large or malformed", &[("framing.rs", "what_is_not_quite_http_is_refused")]),
+    (22, "a body whose length is in doubt", &[FRAMING]),
+    (
+        23,
+        "no host, two, or another one",
+        &[FRAMING, ("crates/ingress/src/head.rs", "a_request_names_one_host")],
+    ),
+    (
+        24,
+        "headers too many, too large or malformed",
+        &[FRAMING, ("crates/ingress/tests/http/heads.rs", "a_request_has_64_headers_of_16_kib_at_most")],
+    ),
+    (
+        25,
+        "an address too long, or written strangely",
+        &[
+            ("http.rs", TABLE),
+            FRAMING,
+            ("crates/ingress/tests/http/heads.rs", "an_address_has_8_kib_at_most"),
+            ("crates/ingress/tests/http/door.rs", "what_is_not_an_id_names_nothing"),
+        ],
+    ),
+    (
+        26,
+        "a connection that is held and not used",
+        &[
+            ("crates/ingress/tests/http/stalls.rs", "a_connection_that_is_not_used_is_closed"),
+            ("crates/ingress/tests/http/stalls.rs", "a_second_head_has_its_own_time"),
+            ("crates/ingress/tests/http/stalls.rs", "a_client_that_takes_nothing_of_its_answers_is_cut_off"),
+        ],
+    ),
+    (
+        27,
+        "a connection too many",
+        &[
+            (
+                "crates/ingress/tests/http/connections.rs",
+                "one_connection_too_many_is_told_so_and_the_others_live",
+            ),
+            ("crates/ingress/src/slots.rs", "one_too_many_is_refused_until_one_leaves"),
+        ],
+    ),
     (28, "a message without a visible character", &[BODIES]),
     (29, "a message as long as it may be", &[("http.rs", TABLE), BODIES]),
     (30, "text that is no Unicode, or holds NUL", &[BODIES]),
@@ -116,7 +156,14 @@ const HTTP: &[Case] = &[
     ),
     (53, "an address or a password that is none", &[("http.rs", TABLE), BODIES]),
     (54, "a wrong login", &[("flows/accounts.rs", "a_wrong_password_and_an_unknown_address_look_alike")]),
-    (55, "a login too often", &[("flows/sessions.rs", "guessing_a_password_is_slowed_down")]),
+    (
+        55,
+        "a login too often",
+        &[
+            ("flows/sessions.rs", "guessing_a_password_is_slowed_down"),
+            ("flows/limits.rs", "an_address_is_held_to_its_limit"),
+        ],
+    ),
     (
         56,
         "more logins than can be checked",
@@ -142,12 +189,18 @@ const HTTP: &[Case] = &[
         &[
             ("http.rs", "no_header_but_the_token_says_who_asks"),
             ("flows/accounts.rs", "an_answer_names_its_request"),
+            ("flows/limits.rs", "only_a_trusted_proxy_names_the_client"),
+            ("crates/ingress/src/exchange.rs", "a_usable_name_is_kept_and_any_other_replaced"),
         ],
     ),
     (
         68,
         "what machines ask, asked by anybody",
-        &[("http.rs", "what_machines_ask_about_holds_nobodys_secrets")],
+        &[
+            ("http.rs", "what_machines_ask_about_holds_nobodys_secrets"),
+            ("crates/ingress/tests/http/heads.rs", "strangers_hear_whether_we_are_well_and_no_more"),
+            ("crates/ingress/tests/http/heads.rs", "a_proxy_that_is_not_named_speaks_for_strangers"),
+        ],
     ),
 ];
 
@@ -160,13 +213,21 @@ const NATS: &[Case] = &[
         &[("nats.rs", TABLE), ("flows/nats_door.rs", "an_answer_goes_to_an_inbox_of_the_caller_or_nowhere")],
     ),
     (71, "a message too large", &[("nats.rs", TABLE), ("nats.rs", "what_is_not_nats_is_turned_away")]),
+    (72, "a subject of somebody else's", &[("flows/hostile_users.rs", "nobody_speaks_for_others")]),
     (73, "tokens that are no ids", &[("nats.rs", TABLE)]),
     (
         74,
         "an answer wanted elsewhere",
-        &[("flows/nats_door.rs", "an_answer_goes_to_an_inbox_of_the_caller_or_nowhere")],
+        &[("flows/hostile_users.rs", "no_answer_goes_where_its_asker_may_not_publish")],
     ),
-    (75, "headers that streams obey", &[("nats.rs", "headers_that_streams_obey_are_only_headers")]),
+    (
+        75,
+        "headers that streams obey",
+        &[
+            ("nats.rs", "headers_that_streams_obey_are_only_headers"),
+            ("flows/hostile_users.rs", "nobody_reaches_the_queue_by_a_header"),
+        ],
+    ),
     (76, "headers that say who asks", &[("nats.rs", "a_header_does_not_say_who_asks")]),
     (
         77,
@@ -174,7 +235,25 @@ const NATS: &[Case] = &[
         &[("nats.rs", TABLE), ("nats.rs", "what_is_not_nats_is_turned_away")],
     ),
     (78, "an operation that is none", &[("nats.rs", TABLE)]),
-    (79, "a subscription to what is somebody else's", &[("nats.rs", "what_is_not_nats_is_turned_away")]),
+    (
+        79,
+        "a subscription to what is somebody else's",
+        &[
+            ("nats.rs", "what_is_not_nats_is_turned_away"),
+            ("flows/hostile_users.rs", "nobody_listens_to_others"),
+        ],
+    ),
+    (80, "JetStream's API, and acknowledgements", &[("flows/hostile_users.rs", "nobody_speaks_for_others")]),
+    (
+        81,
+        "subscriptions, connections and messages without end",
+        &[
+            ("flows/hostile_users.rs", "a_subscription_too_many_is_refused"),
+            ("floods.rs", "a_connection_too_many_is_refused"),
+            ("floods.rs", "a_flood_of_one_user_is_refused_to_that_one"),
+        ],
+    ),
+    (82, "a subscriber who never reads", &[("floods.rs", "who_does_not_read_is_cut_off")]),
     (83, "bytes that are not NATS's", &[("nats.rs", "what_is_not_nats_is_turned_away")]),
 ];
 
@@ -229,6 +308,12 @@ const START: &[Case] = &[
         "a migration that cannot be finished",
         &[("schema.rs", "a_migration_that_failed_half_way_is_resumed")],
     ),
+    (
+        102,
+        "rows that a migration cannot keep",
+        &[("crates/host/tests/migrations.rs", "duplicates_stop_a_migration_and_stay")],
+    ),
+    (103, "a file that became unfit", &[("reload.rs", "a_bad_file_is_told_and_changes_nothing")]),
 ];
 
 fn all() -> impl Iterator<Item = &'static Case> {

@@ -1,4 +1,4 @@
-//! Cases 11, 21, 22 and 24: bytes that are not quite HTTP. Whatever is answered, no second request is smuggled in, and
+//! Cases 11 and 21 to 25: bytes that are not quite HTTP. Whatever is answered, no second request is smuggled in, and
 //! the next connection finds everything as it was.
 
 use std::time::Duration;
@@ -24,7 +24,8 @@ fn rows() -> Vec<Row> {
         )
     };
     let get = |headers: &str| format!("GET /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n");
-    let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
+    let headers = |count: usize| (0..count).map(|n| format!("X-{n}: y\r\n")).collect::<String>();
+    let at = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     let inner = "GET /version HTTP/1.1\r\nHost: h\r\n\r\n";
     vec![
         (11, "TRACE", "TRACE /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".into(), &[405]),
@@ -46,13 +47,28 @@ fn rows() -> Vec<Row> {
         ),
         (22, "chunks that are none", post("Transfer-Encoding: chunked\r\n", "zz\r\n"), &[400]),
         (22, "an unknown transfer", post("Transfer-Encoding: gzip\r\n", "x"), &[400, 501]),
+        (23, "no Host", "GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n".into(), &[400]),
+        (23, "two Hosts", get("Host: h\r\n"), &[400]),
+        (23, "two Hosts that differ", get("Host: other\r\n"), &[400]),
+        (
+            23,
+            "another host in the target",
+            "GET http://other/livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".into(),
+            &[400],
+        ),
+        (24, "64 headers", get(&headers(62)), &[200]),
+        (24, "65 headers", get(&headers(63)), &[431]),
+        (24, "a header of 17 KB", get(&format!("X-Large: {}\r\n", "x".repeat(17_000))), &[431]),
         (24, "a header of 600 KB", get(&format!("X-Large: {}\r\n", "x".repeat(600_000))), &[431, 0]),
-        (24, "200 headers", get(&many), &[431, 400]),
+        (24, "200 headers", get(&headers(200)), &[431]),
         (24, "a folded header", get("X-Folded: a\r\n b\r\n"), &[400]),
         (24, "NUL in a value", get("X-Nul: a\0b\r\n"), &[400]),
         (24, "a space before the colon", get("X-Space : a\r\n"), &[400]),
         (24, "no name", get(": a\r\n"), &[400]),
         (24, "another protocol", "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03\r\n\r\n".into(), &[400, 0]),
+        (25, "a target of 9 KB", at(&format!("/livez?{}", "x".repeat(9_000))), &[414]),
+        (25, "a target of 70 KB", at(&format!("/livez?{}", "x".repeat(70_000))), &[414, 431]),
+        (25, "a target with a raw byte", at("/livez\u{1}"), &[400]),
         (24, "HTTP/0.9", "GET /livez\r\n\r\n".into(), &[400, 0]),
     ]
 }

@@ -4,11 +4,13 @@
 
 mod catalogue;
 mod configuration;
+mod floods;
 mod framing;
 mod http;
 mod keys;
 mod nats;
 mod program;
+mod reload;
 mod schema;
 mod servers;
 

@@ -97,7 +97,7 @@ fn subjects() -> Vec<Row> {
 async fn each_request_is_answered_as_the_table_says() {
     let world = world().await;
     let ana = world.user().await;
-    let nats = world.nats_as_developer(&ana).await;
+    let nats = world.nats_as(&ana).await;
     let mut table = Table::default();
     for (case, what, rest, headers, body, expected) in bodies().into_iter().chain(subjects()) {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -132,7 +132,7 @@ fn is(reply: Result<Reply, String>, (status, code): (u16, &str)) -> Result<(), S
 async fn headers_that_streams_obey_are_only_headers() {
     let world = world().await;
     let ana = world.user().await;
-    let nats = world.nats_as_developer(&ana).await;
+    let nats = world.nats_as(&ana).await;
     let headers = [
         ("Nats-Msg-Id", "1"),
         ("Nats-Rollup", "all"),
@@ -158,7 +158,7 @@ async fn headers_that_streams_obey_are_only_headers() {
 async fn a_header_does_not_say_who_asks() {
     let world = world().await;
     let (ana, bob) = (world.user().await, world.user().await);
-    let nats: Stranger = world.nats_as_developer(&bob).await;
+    let nats: Stranger = world.nats_as(&bob).await;
     let info = json!({ "acc": "SYSTEM", "user": ana.id, "name": ana.id }).to_string();
     let headers = [("Nats-Request-Info", info.as_str()), ("X-User", &ana.id), ("Oc-User", &ana.id)];
     let seen = nats.request(&subject(&bob, "account.get"), &headers, "").await.json();

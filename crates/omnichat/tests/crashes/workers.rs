@@ -27,7 +27,7 @@ async fn a_turn_whose_worker_was_killed_is_finished_by_the_next(layout: Layout) 
     let ana = world.user().await;
     let conversation = ana.conversation().await;
     let first = text(&ana.send(&conversation, "Before.").await.ok()["response"]);
-    let nats = world.nats_as_developer(&ana).await;
+    let nats = world.nats_as(&ana).await;
     let mut events = nats.subscribe(&format!("omnichat.v1.u.{}.events.turn.*", ana.id)).await;
     let sender = sending(&ana, &conversation, SLOW, "k1");
     while events.next().await.header("Oc-Event") != "delta" {}

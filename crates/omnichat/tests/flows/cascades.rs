@@ -27,7 +27,7 @@ async fn talk(user: &User, project: &str, key: &str) -> Talk {
 /// What every way to a conversation's things answers.
 async fn reads(world: &World, user: &User, of: &Talk) -> Vec<Answer> {
     let path = format!("/conversations/{}", of.conversation);
-    let nats = world.nats_as_developer(user).await;
+    let nats = world.nats_as(user).await;
     let find = format!("omnichat.v1.u.{}.turns.find", user.id);
     let found = nats.request(&find, &[], json!({ "idempotency_key": of.key }).to_string()).await;
     assert_eq!(found.json()["code"], "turn_not_found");
@@ -60,6 +60,8 @@ async fn what_goes_with_a_conversation_a_project_or_a_user_is_nowhere(layout: La
     let of_user = talk(&ben, &ben.project().await, "k1").await;
     let calls = world.provider().calls().len();
 
+    // Who is connected stays so for some seconds, and finds nothing.
+    let nats = world.nats_as(&ben).await;
     ana.delete(&format!("/conversations/{}", alone.conversation)).await.ok();
     ana.delete(&format!("/projects/{project}")).await.ok();
     ana.get(&format!("/conversations/project/{project}")).await.fault(404, "project_not_found");
@@ -72,7 +74,6 @@ async fn what_goes_with_a_conversation_a_project_or_a_user_is_nowhere(layout: La
         let answers: Vec<_> = reads(&world, &ana, gone).await.iter().map(said).collect();
         assert_eq!(answers, nothing, "as if it had never been");
     }
-    let nats = world.nats_as_developer(&ben).await;
     for (path, code) in [
         (format!("conversations.{}.get", of_user.conversation), "conversation_not_found"),
         (format!("conversations.{}.messages", of_user.conversation), "conversation_not_found"),

@@ -34,7 +34,7 @@ async fn over_http_what_is_anothers_looks_like_what_does_not_exist(layout: Layou
 async fn over_nats_what_is_anothers_looks_like_what_does_not_exist(layout: Layout) {
     let world = world(layout).start().await;
     let (ana, bob) = (world.user().await, world.user().await);
-    let door = Door::Nats(world.nats_as_developer(&bob).await, bob.id.clone());
+    let door = Door::Nats(world.nats_as(&bob).await, bob.id.clone());
     every_row(&world, &ana, &bob, OPERATIONS, &door).await;
 }
 
@@ -97,7 +97,7 @@ async fn lists_hold_ones_own_things_alone(layout: Layout) {
     let (ana, bob) = (world.user().await, world.user().await);
     let hers = Things::of(&ana).await;
     let his = Things::of(&bob).await;
-    let nats = Door::Nats(world.nats_as_developer(&bob).await, bob.id.clone());
+    let nats = Door::Nats(world.nats_as(&bob).await, bob.id.clone());
     for (rows, door) in [(ROUTES, Door::Http(bob.clone())), (OPERATIONS, nats)] {
         let mut seen = 0;
         for row in rows.iter().filter(|row| row.reads) {

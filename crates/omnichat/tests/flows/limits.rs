@@ -1,4 +1,4 @@
-//! What one address may do how often.
+//! What one address and one user may do how often.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use crate::world;
 both_layouts![
     an_address_is_held_to_its_limit,
     only_a_trusted_proxy_names_the_client,
+    a_user_is_held_to_a_limit_at_both_doors,
     a_limit_of_zero_is_none,
 ];
 
@@ -71,6 +72,53 @@ async fn only_a_trusted_proxy_names_the_client(layout: Layout) {
     assert_eq!(try_from("192.0.2.2").await, 401);
     assert_eq!(try_from("192.0.2.99, 192.0.2.1").await, 429, "what the client claims before is not believed");
     assert_eq!(try_from("192.0.2.3, 127.0.0.9").await, 401, "the proxies' own addresses are skipped");
+}
+
+async fn a_user_is_held_to_a_limit_at_both_doors(layout: Layout) {
+    let world = world(layout).set("limits.turns_per_user_per_min", 3).start().await;
+    let (ana, bob) = (world.user().await, world.user().await);
+    let conversation = ana.conversation().await;
+    let nats = world.nats_as(&ana).await;
+    let subject = format!("omnichat.v1.u.{}.conversations.{conversation}.send", ana.id);
+    let over_nats = async || nats.request(&subject, &[], r#"{"content":"hi"}"#).await;
+
+    ana.send(&conversation, "").await.fault(422, "invalid_body");
+    let first = ana.send(&conversation, "hi").await;
+    first.ok();
+    assert_eq!(first.header("ratelimit-policy"), r#""turns";q=3;w=60"#);
+    assert!(
+        first.header("ratelimit").starts_with(r#""turns";r=2;t="#),
+        "what is no message does not count: {first:?}"
+    );
+    let second = over_nats().await;
+    assert_eq!(second.header("Nats-Service-Error-Code"), "");
+    assert_eq!(second.header("RateLimit-Policy"), r#""turns";q=3;w=60"#);
+    assert!(second.header("RateLimit").starts_with(r#""turns";r=1;t="#), "{:?}", second.headers());
+    // A turn that fails has taken from the limit as well.
+    let third = ana.send(&conversation, "[[sim status=401]]").await;
+    third.fault(502, "provider_misconfigured");
+    assert!(third.header("ratelimit").starts_with(r#""turns";r=0;t="#), "{third:?}");
+
+    let above = ana.send(&conversation, "hi").await;
+    above.fault(429, "rate_limited");
+    assert!((1..=60).contains(&above.header("retry-after").parse::<u32>().unwrap()));
+    assert!(above.header("ratelimit").starts_with(r#""turns";r=0;t="#), "{above:?}");
+    let above = over_nats().await;
+    assert_eq!(
+        (above.header("Nats-Service-Error-Code"), &above.json()["code"]),
+        ("429", &json!("rate_limited"))
+    );
+    assert!((1..=60).contains(&above.json()["retry_after"].as_u64().unwrap()));
+    assert!(above.header("RateLimit").starts_with(r#""turns";r=0;t="#), "{:?}", above.headers());
+    assert_eq!(world.provider().calls().len(), 3);
+
+    let hers = bob.conversation().await;
+    bob.send(&hers, "hi").await.ok();
+    if layout == Layout::OneProcess {
+        let metrics = world.client().get("/metrics").await;
+        let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
+        assert!(metrics.contains("omnichat_limit_hits_total{limit=\"turns\"} 2"), "{metrics}");
+    }
 }
 
 async fn a_limit_of_zero_is_none(layout: Layout) {

@@ -23,7 +23,7 @@ fn subject(user: &User, rest: &str) -> String {
 async fn what_http_can_do_nats_can_do(layout: Layout) {
     let world = world(layout).start().await;
     let ana = world.user().await;
-    let nats = world.nats_as_developer(&ana).await;
+    let nats = world.nats_as(&ana).await;
     let ask = async |rest: &str, body: Value| {
         let reply = nats.request(&subject(&ana, rest), &[], body.to_string()).await;
         assert_eq!(
@@ -58,7 +58,7 @@ async fn what_http_can_do_nats_can_do(layout: Layout) {
 async fn message_pack_is_answered_in_message_pack(layout: Layout) {
     let world = world(layout).start().await;
     let ana = world.user().await;
-    let nats = world.nats_as_developer(&ana).await;
+    let nats = world.nats_as(&ana).await;
     let conversation = ana.conversation().await;
     let send = subject(&ana, &format!("conversations.{conversation}.send"));
     let packed = |value: Value| rmp_serde::to_vec(&value).unwrap();
@@ -91,7 +91,7 @@ async fn message_pack_is_answered_in_message_pack(layout: Layout) {
 async fn a_fault_has_the_headers_of_a_service_error(layout: Layout) {
     let world = world(layout).start().await;
     let (ana, bob) = (world.user().await, world.user().await);
-    let nats = world.nats_as_developer(&ana).await;
+    let nats = world.nats_as(&ana).await;
     let foreign = bob.conversation().await;
     let own = ana.conversation().await;
     let busy = "hi [[sim status=429 retry_after=5]]";
@@ -126,7 +126,7 @@ async fn a_fault_has_the_headers_of_a_service_error(layout: Layout) {
 async fn both_doors_lead_to_the_same_turn(layout: Layout) {
     let world = world(layout).start().await;
     let ana = world.user().await;
-    let nats = world.nats_as_developer(&ana).await;
+    let nats = world.nats_as(&ana).await;
     let conversation = ana.conversation().await;
     let send = subject(&ana, &format!("conversations.{conversation}.send"));
     let over_nats = async |key: &str, content: &str| {
@@ -145,10 +145,10 @@ async fn an_answer_goes_to_an_inbox_of_the_caller_or_nowhere(layout: Layout) {
     let world = world(layout).start().await;
     let (ana, bob) = (world.user().await, world.user().await);
     let conversation = ana.conversation().await;
-    let hers = world.nats_as_developer(&ana).await;
-    let his = world.nats_as_developer(&bob).await;
+    let hers = world.nats_as(&ana).await;
+    let his = world.nats_as(&bob).await;
     let mut his_inbox = his.subscribe(&format!("_INBOX.{}.>", bob.id)).await;
-    let mut events = hers.subscribe(&format!("omnichat.v1.u.{}.events.>", bob.id)).await;
+    let mut events = his.subscribe(&format!("omnichat.v1.u.{}.events.>", bob.id)).await;
 
     let targets = [
         format!("_INBOX.{}.x", bob.id),
@@ -181,7 +181,7 @@ async fn the_steps_of_a_turn_are_told_in_order(layout: Layout) {
     let world = world(layout).pace(20, 20).start().await;
     let ana = world.user().await;
     let conversation = ana.conversation().await;
-    let nats = world.nats_as_developer(&ana).await;
+    let nats = world.nats_as(&ana).await;
     let mut events = nats.subscribe(&subject(&ana, "events.turn.*")).await;
     let sent = ana.send(&conversation, "hi").await.ok();
     let (mut names, mut shown) = (Vec::new(), String::new());
@@ -212,7 +212,7 @@ async fn the_steps_of_a_turn_are_told_in_order(layout: Layout) {
 async fn services_tell_what_they_answer_and_how_that_goes(layout: Layout) {
     let world = world(layout).start().await;
     let ana = world.user().await;
-    let nats = world.nats_as_developer(&ana).await;
+    let nats = world.nats_as_staff("inspector").await;
     let stats = async |service: &str, name: &str| {
         let answer = nats.request(&format!("$SRV.STATS.{service}"), &[], "").await.json();
         assert_eq!(answer["type"], "io.nats.micro.v1.stats_response");

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use testkit::{Layout, Stranger, World, both_layouts};
 use wire::{Service, operations};
 
@@ -40,6 +40,6 @@ async fn subscriptions(world: &World) -> BTreeMap<String, BTreeSet<String>> {
         let subjects = subjects.map(|subject| subject.as_str().unwrap().to_owned());
         heard.entry(name.to_owned()).or_default().extend(subjects.filter(|it| !it.starts_with("_INBOX.")));
     }
-    assert!(heard.len() >= 4, "{heard:?} of {}", Value::from(answer));
+    assert!(heard.len() >= 4, "{heard:?} of {}", answer);
     heard
 }

@@ -141,12 +141,25 @@ fn the_nats_server_is_given_every_password_as_a_string() {
     }
 }
 
+/// Public keys that are some: the program makes them.
+fn callout_keys() -> Vec<(String, String)> {
+    let made = String::from_utf8(omnichat(&["nats", "keys"], &[]).stdout).unwrap();
+    let variables = made.lines().filter_map(|line| line.split_once('='));
+    let keys: Vec<_> = variables
+        .filter(|(name, _)| name.starts_with("OMNICHAT_NATS_"))
+        .map(|(name, key)| (name.to_owned(), format!("\"{key}\"")))
+        .collect();
+    assert_eq!(keys.len(), 2, "{made}");
+    keys
+}
+
 #[tokio::test]
 async fn a_nats_server_takes_its_configuration() {
     let server = Search::from_environment().find_nats_server().await.unwrap();
     let environment = &compose::load().services["nats"].environment;
     let mut check = Command::new(server);
     check.arg("-t").arg("--config").arg(tree::root().join("nats/server.conf")).env_clear().envs(environment);
+    check.envs(callout_keys());
     let output = check.output().unwrap();
     assert!(succeeds(&output), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -7,6 +7,7 @@ mod deploy;
 mod edges;
 mod faults;
 mod files;
+mod limits;
 mod links;
 mod metrics;
 mod readme;

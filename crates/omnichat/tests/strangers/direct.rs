@@ -12,7 +12,7 @@ async fn a_client_in_python_finds_what_the_catalogue_says() {
     let ana = world.user().await;
     let given = json!({
         "url": world.nats_url(),
-        "credentials": { "user": "developer", "password": world.nats_password("developer") },
+        "credentials": { "token": ana.token },
         "user": ana.id,
         "nowhere": NOWHERE,
     });

@@ -14,8 +14,9 @@ const all = async (answers) => {
 
 const services = new Svcm(connection).client({ strategy: "stall", maxWait: 1000 });
 const before = await all(services.stats());
+const user = await connect(given.user);
 for (const [subject, body] of given.requests) {
-  await connection.request(subject, JSON.stringify(body), { timeout: 10000 });
+  await user.request(subject, JSON.stringify(body), { timeout: 10000 });
 }
 const facts = {
   ping: await all(services.ping()),
@@ -24,5 +25,6 @@ const facts = {
   stats: await all(services.stats()),
   one: await all(services.info("omnichat-projects")),
 };
+await user.close();
 await connection.close();
 console.log(JSON.stringify(facts));

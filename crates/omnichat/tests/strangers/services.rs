@@ -22,8 +22,13 @@ async fn every_service_tells_what_it_answers_and_how_often() {
     let given = json!({
         "options": {
             "servers": world.nats_url(),
-            "user": "developer",
-            "pass": world.nats_password("developer"),
+            "user": "inspector",
+            "pass": world.nats_password("inspector"),
+            "inboxPrefix": "_INBOX.inspector",
+        },
+        "user": {
+            "servers": world.nats_url(),
+            "token": ana.token,
             "inboxPrefix": format!("_INBOX.{}", ana.id),
         },
         "requests": good.chain(bad).collect::<Vec<_>>(),

@@ -34,14 +34,24 @@ async fn the_printed_lines_hold_a_conversation() {
     let said = answer(&[Message::user("Hello!")]);
     assert_eq!(first["response"], *said);
 
-    let ["nats", "req", subject, body, "--server", server, "--inbox-prefix", inbox, "--timeout", _] =
-        lines[2..]
+    let [
+        "nats",
+        "req",
+        subject,
+        body,
+        "--server",
+        server,
+        "--token",
+        token,
+        "--inbox-prefix",
+        inbox,
+        "--timeout",
+        _,
+    ] = lines[2..]
     else {
         panic!("another request than expected: {shown}");
     };
-    let (login, address) = server.strip_prefix("nats://").and_then(|url| url.split_once('@')).unwrap();
-    let (user, password) = login.split_once(':').unwrap();
-    let nats = Stranger::connect(&format!("nats://{address}"), user, password, inbox).await;
+    let nats = Stranger::with_token(server, token, inbox).await.unwrap();
     let second = nats.request(subject, &[], body.to_owned()).await.json();
     let said = [Message::user("Hello!"), Message::assistant(said), Message::user("And hello over NATS!")];
     assert_eq!(second["response"], *answer(&said));

@@ -6,6 +6,7 @@
 
 mod banner;
 mod configuration;
+mod contexts;
 mod installation;
 mod restarts;
 

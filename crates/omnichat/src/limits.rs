@@ -1,0 +1,37 @@
+//! The section `[limits]`. It is one for those who set it, and each service takes what it holds users to.
+
+/// How often users may ask per minute; 0 turns a limit off.
+#[derive(Debug, Clone, confique::Config)]
+pub struct Limits {
+    /// Logins per address and minute.
+    #[config(default = 30)]
+    pub logins_per_address_per_min: u32,
+
+    /// Registrations per address and minute.
+    #[config(default = 10)]
+    pub registrations_per_address_per_min: u32,
+
+    /// Refreshed sessions per address and minute.
+    #[config(default = 60)]
+    pub refreshes_per_address_per_min: u32,
+
+    /// Messages sent per user and minute, over HTTP and NATS together.
+    #[config(default = 600)]
+    pub turns_per_user_per_min: u32,
+}
+
+impl Limits {
+    /// Those of addresses.
+    pub const fn of_ingress(&self) -> ingress::Limits {
+        ingress::Limits {
+            logins_per_address_per_min: self.logins_per_address_per_min,
+            registrations_per_address_per_min: self.registrations_per_address_per_min,
+            refreshes_per_address_per_min: self.refreshes_per_address_per_min,
+        }
+    }
+
+    /// Those of users.
+    pub const fn of_chat(&self) -> chat::Limits {
+        chat::Limits { turns_per_user_per_min: self.turns_per_user_per_min }
+    }
+}

@@ -1,0 +1,126 @@
+//! The limits that clients meet, in one table: what is bounded, which key sets it, what happens beyond it, and what counts
+//! that. `docs/operations.md` shows it, and a test holds the two equal.
+
+use crate::{FaultCode, limits};
+
+/// A limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// What its metric calls it.
+    pub name: &'static str,
+    /// What is bounded.
+    pub what: &'static str,
+    /// The key that sets it; absent: nobody can.
+    pub key: Option<&'static str>,
+    /// How much is allowed, unless the key says otherwise.
+    pub default: u64,
+    /// Of what.
+    pub unit: &'static str,
+    /// What more than that comes to.
+    pub over: Over,
+    /// What counts that.
+    pub metric: &'static str,
+}
+
+/// What happens beyond a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// It is refused.
+    Refused(FaultCode),
+    /// It is refused, and the connection closed.
+    RefusedAndClosed(FaultCode),
+    /// The connection is closed without a word.
+    Closed,
+}
+
+/// Rows of the table, each also a constant.
+macro_rules! limits {
+    ($($id:ident = $name:literal, $what:literal, $key:expr, $default:expr, $unit:literal, $over:expr, $metric:expr;)+) => {
+        $(#[doc = $what] pub const $id: Limit = Limit {
+            name: $name,
+            what: $what,
+            key: $key,
+            default: $default,
+            unit: $unit,
+            over: $over,
+            metric: $metric,
+        };)+
+
+        /// Every limit there is, in the order of `docs/operations.md`.
+        pub const ALL: &[Limit] = &[$($id),+];
+    };
+}
+
+/// The metric of a limit that the ingress or the chat service holds by itself.
+macro_rules! hits {
+    ($name:literal) => {
+        concat!("omnichat_limit_hits_total{limit=\"", $name, "\"}")
+    };
+}
+
+use FaultCode::{
+    AnswerTooLarge, AttemptsExhausted, AuthBusy, BodyTooLarge, ConversationBusy, HeadersTooLarge,
+    InvalidBody, Overloaded, RateLimited, RequestTimedOut, TooManyConnections, Unavailable, UriTooLong,
+};
+use Over::{Closed, Refused, RefusedAndClosed};
+
+limits! {
+    CONNECTIONS = "connections", "HTTP connections at a time",
+        Some("http.connections_max"), 1_000, "", RefusedAndClosed(Overloaded), hits!("connections");
+    CONNECTIONS_PER_ADDRESS = "connections_per_address", "of these, from one address",
+        Some("http.connections_per_address_max"), 32, "", RefusedAndClosed(TooManyConnections), hits!("connections_per_address");
+    HEAD_TIME = "head_time", "time for the head of a request, and for the first byte on a new connection",
+        Some("http.header_read_timeout_s"), 10, "s", RefusedAndClosed(RequestTimedOut), hits!("head_time");
+    BODY_TIME = "body_time", "time for the body of a request",
+        Some("http.body_read_timeout_s"), 15, "s", RefusedAndClosed(RequestTimedOut), hits!("body_time");
+    IDLE_TIME = "idle_time", "time between two requests, and without taking anything of an answer",
+        Some("http.idle_timeout_s"), 60, "s", Closed, hits!("idle_time");
+    TOTAL_TIME = "total_time", "time of a request in all, a send excepted",
+        Some("http.total_timeout_s"), 30, "s", Refused(Unavailable), hits!("total_time");
+    HEADER_BYTES = "header_bytes", "headers of a request, names and values together",
+        None, limits::HEADER_BYTES_MAX as u64, "bytes", Refused(HeadersTooLarge), hits!("header_bytes");
+    HEADERS = "headers", "headers of a request",
+        None, limits::HEADERS_MAX as u64, "", Refused(HeadersTooLarge), hits!("headers");
+    URI_BYTES = "uri_bytes", "path and query of a request",
+        None, limits::URI_BYTES_MAX as u64, "bytes", Refused(UriTooLong), hits!("uri_bytes");
+    BODY_BYTES = "body_bytes", "body of a request",
+        None, limits::BODY_BYTES_MAX as u64, "bytes", RefusedAndClosed(BodyTooLarge), hits!("body_bytes");
+    MESSAGE_BYTES = "message_bytes", "content of a message",
+        None, limits::MESSAGE_BYTES_MAX as u64, "bytes", Refused(InvalidBody), "omnichat_requests_total{code=\"invalid_body\"}";
+    LOGINS = "logins", "logins per address and minute",
+        Some("limits.logins_per_address_per_min"), 30, "", Refused(RateLimited), hits!("logins");
+    REGISTRATIONS = "registrations", "registrations per address and minute",
+        Some("limits.registrations_per_address_per_min"), 10, "", Refused(RateLimited), hits!("registrations");
+    REFRESHES = "refreshes", "refreshed sessions per address and minute",
+        Some("limits.refreshes_per_address_per_min"), 60, "", Refused(RateLimited), hits!("refreshes");
+    FAILED_LOGINS = "failed_logins", "wrong passwords of an account in a row, before each next try waits for up to a minute",
+        None, 5, "", Refused(RateLimited), "omnichat_requests_total{operation=\"LOG_IN\",code=\"rate_limited\"}";
+    WAITING_HASHES = "waiting_hashes", "passwords that wait to be hashed",
+        Some("auth.hash_queue"), 16, "", Refused(AuthBusy), "omnichat_auth_busy_total";
+    TURNS = "turns", "messages sent per user and minute, over HTTP and NATS together",
+        Some("limits.turns_per_user_per_min"), 600, "", Refused(RateLimited), hits!("turns");
+    WAITING_TURNS = "waiting_turns", "turns that wait in one conversation, beside the one that runs",
+        None, 8, "", Refused(ConversationBusy), "omnichat_requests_total{code=\"conversation_busy\"}";
+    ATTEMPTS = "attempts", "calls to a provider for one turn",
+        None, limits::ATTEMPTS_MAX as u64, "", Refused(AttemptsExhausted), "omnichat_turns_finished_total{code=\"attempts_exhausted\"}";
+    ANSWER_BYTES = "answer_bytes", "an answer of a model",
+        None, limits::ANSWER_BYTES_MAX as u64, "bytes", Refused(AnswerTooLarge), "omnichat_turns_finished_total{code=\"answer_too_large\"}";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_limit_has_one_name_and_one_metric() {
+        let names: BTreeSet<_> = ALL.iter().map(|limit| limit.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for limit in ALL {
+            let (hits, own) =
+                (limit.metric.starts_with("omnichat_limit_hits_total"), format!("\"{}\"", limit.name));
+            assert!(!hits || limit.metric.contains(&own), "{}", limit.name);
+        }
+    }
+}
