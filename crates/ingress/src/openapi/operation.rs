@@ -99,7 +99,7 @@ fn success(entry: &Entry, components: &mut Components) -> Value {
     if entry.query.contains(&"cursor") {
         names.push("Link");
     }
-    if entry.limit.is_some() {
+    if entry.is_limited() {
         names.extend(["RateLimit", "RateLimit-Policy"]);
     }
     let mut success = json!({

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
-use testkit::{Layout, Stranger, World, both_layouts};
+use testkit::{Layout, World, both_layouts};
 use wire::{Service, operations};
 
 use crate::world;
@@ -27,8 +27,7 @@ async fn services_listen_to_the_catalogue_and_to_nothing_else(layout: Layout) {
 
 /// The subjects of every connection of ours, by its name; but for inboxes, where answers come.
 async fn subscriptions(world: &World) -> BTreeMap<String, BTreeSet<String>> {
-    let password = world.nats_password("system");
-    let system = Stranger::connect(&world.nats_url(), "system", &password, "_INBOX.system").await;
+    let system = world.nats_as_staff("system").await;
     let question = json!({ "subscriptions": true, "limit": 1024 }).to_string();
     let answer = system.request("$SYS.REQ.SERVER.PING.CONNZ", &[], question).await.json();
     let mut heard = BTreeMap::<_, BTreeSet<_>>::new();
