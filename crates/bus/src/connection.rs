@@ -185,7 +185,8 @@ impl Bus {
     /// Waits until a server answers, and makes sure that it is the right one.
     pub async fn ready(&self, config: &Config) -> Result<(), ConnectError> {
         let mut polls = 0_u32;
-        while !self.is_connected() {
+        // The client calls itself connected a moment before it has noted which server it is.
+        while !self.is_connected() || self.client.server_info().version.is_empty() {
             polls += 1;
             if polls.is_multiple_of(250) {
                 tracing::warn!(role = self.role.name(), "still waiting for NATS");

@@ -8,15 +8,12 @@ use futures::StreamExt;
 use identity::Principal;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
-use wire::{Fault, FaultCode, Operation, OperationInfo, Path, Request};
+use wire::{Fault, FaultCode, Operation, OperationInfo, Path, Request, limits::REQUESTS_OF_ONE_MAX};
 
 use crate::{Bus, Incoming, discovery, share::Shares};
 
 /// Requests of one service that are worked on at a time, in one process.
 const CONCURRENT_REQUESTS_MAX: usize = 512;
-
-/// Of one user.
-const REQUESTS_OF_ONE_MAX: usize = 64;
 
 /// The operations that one service answers.
 pub struct Endpoints<S> {

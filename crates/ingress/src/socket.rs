@@ -59,6 +59,7 @@ pub(crate) struct Socket<'a> {
     stream: &'a mut TcpStream,
     progress: Arc<Progress>,
     patience: Patience,
+    /// What the client would be late with now; [`Late::Reader`] while a request is answered.
     waits_for: Late,
     /// When the head, or its beginning, should be there.
     reading: Pin<Box<Sleep>>,

@@ -97,6 +97,8 @@ limits! {
         None, 5, "", Refused(RateLimited), "omnichat_requests_total{operation=\"LOG_IN\",code=\"rate_limited\"}";
     WAITING_HASHES = "waiting_hashes", "passwords that wait to be hashed",
         Some("auth.hash_queue"), 16, "", Refused(AuthBusy), "omnichat_auth_busy_total";
+    REQUESTS = "requests", "requests of one user that a service works on at a time, sends excepted",
+        None, limits::REQUESTS_OF_ONE_MAX as u64, "", Refused(Overloaded), "omnichat_requests_total{code=\"overloaded\"}";
     TURNS = "turns", "messages sent per user and minute, over HTTP and NATS together",
         Some("limits.turns_per_user_per_min"), 600, "", Refused(RateLimited), hits!("turns");
     WAITING_TURNS = "waiting_turns", "turns that wait in one conversation, beside the one that runs",

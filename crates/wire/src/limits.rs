@@ -26,6 +26,8 @@ pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 pub const HEADERS_MAX: usize = 64;
 /// Path and query of an HTTP request.
 pub const URI_BYTES_MAX: usize = 8 * 1024;
+/// Requests of one user that a process of a service works on at a time.
+pub const REQUESTS_OF_ONE_MAX: usize = 64;
 /// What the broker carries in one message; answers may be larger than requests.
 pub const PAYLOAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// An answer of a model.

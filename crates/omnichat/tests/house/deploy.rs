@@ -72,6 +72,14 @@ fn every_service_tells_whether_it_is_well() {
     }
 }
 
+/// Where the API is served, metrics are for those who are named.
+#[test]
+fn prometheus_may_read_what_it_scrapes() {
+    assert!(tree::read("crates/omnichat/deploy/prometheus.yml").contains("ingress:8080"));
+    let ingress = &compose::load().services["ingress"];
+    assert!(ingress.environment.contains_key("OMNICHAT__HTTP__STATUS_READERS"));
+}
+
 #[test]
 fn what_a_service_waits_for_can_happen() {
     let compose = compose::load();

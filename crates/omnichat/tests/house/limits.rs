@@ -30,6 +30,7 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("refreshes", LIMITS, "an_address_is_held_to_its_limit"),
     ("failed_logins", "crates/omnichat/tests/flows/sessions.rs", "guessing_a_password_is_slowed_down"),
     ("waiting_hashes", "crates/auth/src/password/pool.rs", "beyond_the_queue_it_is_busy_at_once"),
+    ("requests", "crates/omnichat/tests/cases/floods.rs", "a_flood_of_one_user_is_refused_to_that_one"),
     ("turns", LIMITS, "a_user_is_held_to_a_limit_at_both_doors"),
     (
         "waiting_turns",
