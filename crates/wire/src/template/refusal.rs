@@ -7,12 +7,15 @@ const TAGS: [&str; 6] = ["if", "elif", "else", "endif", "for", "endfor"];
 /// The longest tag, in bytes. The engine walks through an expression, and through a chain of `elif`, by recursion: what is
 /// longer could run out of stack, and a thread without stack ends the process. So the engine sees no tag without an end, either.
 const TAG_BYTES_MAX: usize = 512;
-/// Branches of all conditions.
-const BRANCHES_MAX: usize = 100;
+/// Brackets within each other.
+const BRACKETS_MAX: usize = 16;
+/// Conditions and loops within each other; a branch more is one within the branch before. The engine walks through them by
+/// recursion, too.
+const NESTING_MAX: usize = 50;
 
 /// Why this template is refused, if it is.
 pub(super) fn of(template: &str) -> Option<String> {
-    let (mut rest, mut branches) = (template, 0);
+    let (mut rest, mut nesting) = (template, Nesting::default());
     while let Some(start) = rest.find('{') {
         let tag = &rest[start..];
         let (end, inside) = match tag.as_bytes().get(1) {
@@ -29,9 +32,11 @@ pub(super) fn of(template: &str) -> Option<String> {
         let length = if inside { end_of_tag(body, end) } else { body.find(end) };
         let Some(length) = length else { return Some(format!("line {line}: a tag has no end")) };
         let code = &body[..length];
-        branches += usize::from(end == "%}" && code.contains("elif"));
-        if branches > BRANCHES_MAX {
-            return Some(format!("line {line}: more than {BRANCHES_MAX} branches"));
+        if end == "%}" && !nesting.takes(word(code)) {
+            let most = NESTING_MAX;
+            return Some(format!(
+                "line {line}: more than {most} conditions, branches and loops within each other"
+            ));
         }
         if inside && code.len() > TAG_BYTES_MAX {
             return Some(format!("line {line}: a tag has more than {TAG_BYTES_MAX} bytes"));
@@ -43,6 +48,34 @@ pub(super) fn of(template: &str) -> Option<String> {
         rest = &body[length + 2..];
     }
     None
+}
+
+/// The blocks that are open, each with its branches.
+#[derive(Default)]
+struct Nesting {
+    open: Vec<usize>,
+    depth: usize,
+}
+
+impl Nesting {
+    /// One more tag; false if that is too deep.
+    fn takes(&mut self, word: &str) -> bool {
+        match word {
+            "if" | "for" => {
+                self.open.push(1);
+                self.depth += 1;
+            }
+            "elif" => {
+                if let Some(branches) = self.open.last_mut() {
+                    *branches += 1;
+                    self.depth += 1;
+                }
+            }
+            "endif" | "endfor" => self.depth -= self.open.pop().unwrap_or_default(),
+            _ => {}
+        }
+        self.depth <= NESTING_MAX
+    }
 }
 
 /// Where the tag ends: outside of its texts in quotes.
@@ -65,7 +98,7 @@ fn end_of_tag(body: &str, end: &str) -> Option<usize> {
 
 /// An operator that builds values.
 fn refused_code(code: &str) -> Option<String> {
-    let (mut quote, mut escaped, mut before) = (None, false, ' ');
+    let (mut quote, mut escaped, mut before, mut brackets) = (None, false, ' ', 0_usize);
     // `{{-`, `{%+` and their like only trim what is around them.
     for c in code.trim_matches(['-', '+']).chars() {
         match quote {
@@ -75,9 +108,14 @@ fn refused_code(code: &str) -> Option<String> {
             Some(_) => continue,
             None if c == '"' || c == '\'' => quote = Some(c),
             None if matches!(c, '~' | '+' | '*' | '{') => return Some(format!("the operator {c}")),
+            None if matches!(c, '(' | '[') && brackets == BRACKETS_MAX => {
+                return Some(format!("more than {BRACKETS_MAX} brackets within each other"));
+            }
             None if c == '[' && !(before.is_alphanumeric() || matches!(before, '_' | ']' | ')')) => {
                 return Some("a list".into());
             }
+            None if matches!(c, '(' | '[') => brackets += 1,
+            None if matches!(c, ')' | ']') => brackets = brackets.saturating_sub(1),
             None => {}
         }
         before = c;
@@ -85,8 +123,13 @@ fn refused_code(code: &str) -> Option<String> {
     None
 }
 
-fn refused_tag(code: &str, end: &str) -> Option<String> {
+/// What kind of tag it is.
+fn word(code: &str) -> &str {
     let word = code.trim_start_matches(['-', '+']).split_whitespace().next().unwrap_or_default();
-    let word = word.trim_end_matches(['-', '+']);
+    word.trim_end_matches(['-', '+'])
+}
+
+fn refused_tag(code: &str, end: &str) -> Option<String> {
+    let word = word(code);
     (end == "%}" && !TAGS.contains(&word)).then(|| format!("{{% {word:.32} %}}"))
 }

@@ -136,6 +136,8 @@ fn nothing_can_be_built_that_grows_without_bound() {
     };
     let elifs =
         |inside: &str| format!("{{% if none %}}{}{inside}{{% endif %}}", "{% elif none %}".repeat(99));
+    let indexed = format!("{{{{ {}0{} }}}}", "items[".repeat(80), "]".repeat(80));
+    endless.push(indexed);
     let deepest = elifs(&ifs(100, &short("{{ ", "not ", "missing }}")));
     endless.extend([deepest, ifs(100, &elifs("{{ missing }}")), ifs(2_000, "")]);
     let deep = [
