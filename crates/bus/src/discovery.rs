@@ -36,6 +36,20 @@ struct Stats {
 static STATS: LazyLock<HashMap<&str, Stats>> =
     LazyLock::new(|| operations::ALL.iter().map(|info| (info.name, Stats::default())).collect());
 
+/// What a request and a reply look like, as JSON Schemas: text, as all metadata is.
+struct Schemas {
+    request: String,
+    reply: String,
+}
+
+static SCHEMAS: LazyLock<HashMap<&str, Schemas>> = LazyLock::new(|| {
+    let of = |info: &OperationInfo| Schemas {
+        request: info.request_schema.of_request().to_string(),
+        reply: info.reply_schema.of_reply().to_string(),
+    };
+    operations::ALL.iter().map(|info| (info.name, of(info))).collect()
+});
+
 /// Notes an answered request.
 pub(crate) fn note(info: &OperationInfo, took: Duration, fault: Option<&Fault>) {
     let Some(stats) = STATS.get(info.name) else { return };
@@ -105,7 +119,7 @@ impl Instance {
         match question {
             "INFO" => {
                 answer["description"] = self.service.description().into();
-                answer["endpoints"] = self.operations().map(endpoint).collect();
+                answer["endpoints"] = self.operations().map(|info| described(endpoint(info), info)).collect();
             }
             "STATS" => {
                 answer["started"] = self.started.format(&Rfc3339).unwrap_or_default().into();
@@ -135,6 +149,14 @@ fn endpoint(info: &OperationInfo) -> Value {
             "reply": info.reply,
         },
     })
+}
+
+/// With its schemas: they are long, and who asks for counts asks often.
+fn described(mut endpoint: Value, info: &OperationInfo) -> Value {
+    let Some(Schemas { request, reply }) = SCHEMAS.get(info.name) else { return endpoint };
+    endpoint["metadata"]["request_schema"] = request.as_str().into();
+    endpoint["metadata"]["reply_schema"] = reply.as_str().into();
+    endpoint
 }
 
 fn counted(mut endpoint: Value, info: &OperationInfo) -> Value {
@@ -169,6 +191,28 @@ mod tests {
         }
         for subject in ["$SRV.", "$SRV.OTHER", "$SRV.ping", "omnichat"] {
             assert_eq!(kind(subject), None);
+        }
+    }
+
+    /// A server of the usual configuration carries it as well, and metadata are texts.
+    #[test]
+    fn an_endpoint_tells_its_schemas_in_one_message() {
+        for service in [Service::Auth, Service::Projects, Service::Chat] {
+            let instance = Instance { service, id: "i1".into(), started: OffsetDateTime::UNIX_EPOCH };
+            let answer = instance.answer("$SRV.INFO").unwrap();
+            assert!(answer.to_string().len() < 256 * 1024, "{}", answer.to_string().len());
+            for endpoint in answer["endpoints"].as_array().unwrap() {
+                for (name, value) in endpoint["metadata"].as_object().unwrap() {
+                    assert!(value.is_string(), "{name}: {value}");
+                }
+                for schema in ["request_schema", "reply_schema"] {
+                    let schema = endpoint["metadata"][schema].as_str().unwrap();
+                    let schema: Value = serde_json::from_str(schema).unwrap();
+                    assert!(schema["type"].is_string() && !schema.to_string().contains("$ref"), "{schema}");
+                }
+            }
+            let counts = instance.answer("$SRV.STATS").unwrap();
+            assert_eq!(counts["endpoints"][0]["metadata"]["reply_schema"], Value::Null);
         }
     }
 

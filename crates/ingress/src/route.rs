@@ -46,6 +46,8 @@ pub(crate) enum Does {
 pub(crate) struct Told {
     pub name: &'static str,
     pub summary: &'static str,
+    /// What a success holds, in a sentence.
+    pub gives: &'static str,
     pub media_type: &'static str,
     /// What it looks like.
     pub schema: fn() -> Value,
@@ -173,6 +175,11 @@ impl Entry {
         self.operation().is_some_and(OperationInfo::is_guarded)
     }
 
+    /// Whether requests to it are counted, per address or, where they make turns, per user.
+    pub const fn is_limited(&self) -> bool {
+        self.limit.is_some() || self.waits_for_turn
+    }
+
     /// The names of what varies in its path.
     pub fn parameters(&self) -> impl Iterator<Item = &'static str> {
         self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
@@ -209,7 +216,7 @@ impl Entry {
                 &[MalformedBody, BodyTooLarge, UnsupportedMediaType, InvalidBody],
             ),
             (self.query.contains(&"cursor"), &[InvalidCursor, InvalidBody]),
-            (self.limit.is_some(), &[RateLimited]),
+            (self.is_limited(), &[RateLimited]),
         ];
         let ruled = rules.into_iter().filter(|(applies, _)| *applies).flat_map(|(_, faults)| faults);
         let missing = self.parameters().filter_map(|name| IDS.iter().find(|(token, _)| *token == name));

@@ -11,8 +11,8 @@ use crate::{
     limits,
     page::check_page,
     project::present,
-    prompt::check_variables,
-    schema::{NAME, STORABLE, Time},
+    prompt::{check_label, check_variables},
+    schema::{LABEL, NAME, STORABLE, Time},
 };
 
 /// Starts a conversation in a project.
@@ -41,7 +41,7 @@ pub struct NewConversation {
     pub prompt_version: Option<i32>,
     /// A label to follow, instead of a version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = STORABLE))]
+    #[schemars(length(min = 1, max = limits::LABEL_CHARS_MAX), regex(pattern = LABEL))]
     pub prompt_label: Option<String>,
     /// Values for the prompt's variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,7 +75,7 @@ pub struct UpdateConversation {
     pub prompt_version: Option<Option<i32>>,
     /// The label to follow, instead of a version.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = STORABLE))]
+    #[schemars(length(min = 1, max = limits::LABEL_CHARS_MAX), regex(pattern = LABEL))]
     pub prompt_label: Option<Option<String>>,
     /// All values for the prompt's variables from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -311,6 +311,9 @@ impl Request for ListConversations {
 }
 
 fn check_pin(checks: &mut Checks, version: Option<i32>, label: Option<&String>) {
+    if let Some(label) = label {
+        check_label(checks, "prompt_label", label);
+    }
     if version.is_some() && label.is_some() {
         checks.error("prompt_label", "invalid_value", "give a version or a label, not both");
     }

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
 use crate::{
@@ -175,8 +175,14 @@ impl Request for NewApiKey {
         if self.scopes.as_ref().is_some_and(Vec::is_empty) {
             checks.error("scopes", "too_short", "must name at least one scope, or be absent");
         }
-        if self.expires_at.is_some_and(|at| at <= OffsetDateTime::now_utc()) {
-            checks.error("expires_at", "out_of_range", "must be in the future");
+        if let Some(at) = self.expires_at {
+            if at <= OffsetDateTime::now_utc() {
+                checks.error("expires_at", "out_of_range", "must be in the future");
+            }
+            // Written with an offset, a time may be one that UTC has no four digits for.
+            if at.checked_to_offset(UtcOffset::UTC).is_none() {
+                checks.error("expires_at", "out_of_range", "must be before the year 10000");
+            }
         }
     }
 }

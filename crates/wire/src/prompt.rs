@@ -125,7 +125,11 @@ pub struct LabelPrompt {
 #[serde(deny_unknown_fields)]
 pub struct UnlabelPrompt {
     /// The label.
-    #[schemars(example = &"production")]
+    #[schemars(
+        length(min = 1, max = limits::LABEL_CHARS_MAX),
+        regex(pattern = LABEL),
+        example = &"production",
+    )]
     pub label: String,
 }
 
@@ -155,6 +159,7 @@ pub struct RenderPrompt {
     pub version: Option<i32>,
     /// The version with this label instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = limits::LABEL_CHARS_MAX), regex(pattern = LABEL))]
     pub label: Option<String>,
 }
 
@@ -198,19 +203,25 @@ impl Request for LabelPrompt {
 }
 
 impl Request for UnlabelPrompt {
-    fn check(&self, _: &mut Checks) {}
+    fn check(&self, checks: &mut Checks) {
+        check_label(checks, "label", &self.label);
+    }
 }
 
 impl Request for RenderPrompt {
     fn check(&self, checks: &mut Checks) {
         check_variables(checks, self.variables.as_ref());
+        if let Some(label) = &self.label {
+            check_label(checks, "label", label);
+        }
         if self.version.is_some() && self.label.is_some() {
             checks.error("label", "invalid_value", "give a version or a label, not both");
         }
     }
 }
 
-fn check_label(checks: &mut Checks, field: &str, label: &str) {
+/// What a label may be. Another text is none of any version's, and may not even be storable.
+pub(crate) fn check_label(checks: &mut Checks, field: &str, label: &str) {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if label.is_empty() || label.len() > limits::LABEL_CHARS_MAX || !label.chars().all(plain) {
         let most = limits::LABEL_CHARS_MAX;
@@ -223,5 +234,18 @@ pub(crate) fn check_variables(checks: &mut Checks, variables: Option<&Map<String
     if let Some(variables) = variables {
         let text = Value::from(variables.clone()).to_string();
         checks.bytes_at_most("variables", &text, limits::PROMPT_BYTES_MAX);
+        if variables.iter().any(|(name, value)| name.contains('\0') || has_nul(value)) {
+            checks.storable("variables", "\0");
+        }
+    }
+}
+
+/// Whether there is a NUL in any of its texts. What was read is nested in bounds.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }

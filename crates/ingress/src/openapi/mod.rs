@@ -2,8 +2,11 @@
 
 mod example;
 mod fault;
+mod link;
 mod operation;
 mod parameter;
+#[cfg(test)]
+mod tests;
 
 use std::sync::LazyLock;
 

@@ -1,8 +1,9 @@
 //! One route, as an operation of the document.
 
 use serde_json::{Map, Value, json};
+use wire::OperationInfo;
 
-use super::{Components, fault, parameter};
+use super::{Components, fault, link, parameter};
 use crate::route::{Body, Does, Entry};
 
 /// The kinds of things that routes are about: a part of their paths, a name, and what it is. The first that fits.
@@ -43,9 +44,9 @@ pub(super) fn operation(entry: &Entry, components: &mut Components) -> Value {
     if let Some(body) = body(entry, components) {
         operation["requestBody"] = body;
     }
-    if !entry.is_guarded() {
-        operation["security"] = json!([]);
-    }
+    // Where no user asks, an empty list takes back what the document says of all.
+    let scope = entry.operation().and_then(|operation| operation.scope);
+    operation["security"] = scope.map_or(json!([]), |scope| json!([{ "bearer": [scope.as_str()] }]));
     operation
 }
 
@@ -89,23 +90,34 @@ fn responses(entry: &Entry, components: &mut Components) -> Value {
 
 fn success(entry: &Entry, components: &mut Components) -> Value {
     let (media_type, schema, description) = match entry.does {
-        Does::Ask(operation) => (
-            "application/json",
-            components.replies.add(operation.reply_schema),
-            format!("`{}`", operation.reply),
-        ),
-        Does::Tell(told) => (told.media_type, (told.schema)(), "As described.".to_owned()),
+        Does::Ask(operation) => {
+            ("application/json", components.replies.add(operation.reply_schema), of_reply(operation))
+        }
+        Does::Tell(told) => (told.media_type, (told.schema)(), told.gives.to_owned()),
     };
     let mut names = vec!["x-request-id"];
     if entry.query.contains(&"cursor") {
         names.push("Link");
     }
-    if entry.limit.is_some() {
+    if entry.is_limited() {
         names.extend(["RateLimit", "RateLimit-Policy"]);
     }
-    json!({
+    let mut success = json!({
         "description": description,
         "headers": fault::references(&names),
         "content": { media_type: { "schema": schema } },
-    })
+    });
+    let links = link::links(entry);
+    if !links.is_empty() {
+        success["links"] = links.into();
+    }
+    success
+}
+
+/// What a reply is, in a sentence: its type says so.
+fn of_reply(operation: &OperationInfo) -> String {
+    match operation.reply_schema.of_reply()["description"].as_str() {
+        Some(description) => description.to_owned(),
+        None => "A page of the list, as an array. `Link` names the next page, if there is one.".to_owned(),
+    }
 }

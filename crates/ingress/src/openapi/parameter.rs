@@ -37,7 +37,7 @@ fn in_path(name: &str) -> Value {
         "version" => ("The number of the version.".to_owned(), of(Description::of::<ChooseVersion>(), name)),
         "label" => ("The label.".to_owned(), of(Description::of::<LabelPrompt>(), name)),
         kind => (
-            format!("The id of the {}.", kind.replace('_', " ")),
+            format!("The id of the {}.", kind.replace("api_", "API ")),
             json!({ "type": "string", "format": "uuid" }),
         ),
     };

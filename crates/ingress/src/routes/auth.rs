@@ -77,12 +77,20 @@ pub(crate) async fn delete_api_key(caller: Caller, PathId(key): PathId<ApiKeyId>
 pub(crate) const JWKS: Told = Told {
     name: "jwks",
     summary: "Shows the public keys of access tokens, where a key pair signs them.",
+    gives: "A set of keys (RFC 7517).",
     media_type: "application/json",
     schema: || {
-        let text = json!({ "type": "string" });
-        let fields = json!({ "kty": text, "crv": text, "x": text, "kid": text, "alg": text, "use": text });
+        let field = |about: &str, example: &str| json!({ "type": "string", "description": about, "examples": [example] });
+        let fields = json!({
+            "kty": field("The kind of key.", "OKP"),
+            "crv": field("Its curve.", "Ed25519"),
+            "x": field("The public key, in base64url.", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"),
+            "kid": field("Its name, which stands in the head of the tokens it signed.", "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"),
+            "alg": field("What it signs with.", "EdDSA"),
+            "use": field("What it is for.", "sig"),
+        });
         let key = json!({ "type": "object", "required": ["kty", "crv", "x", "kid"], "properties": fields });
-        let keys = json!({ "type": "array", "items": key });
+        let keys = json!({ "type": "array", "items": key, "description": "One for each that is good." });
         json!({ "type": "object", "required": ["keys"], "properties": { "keys": keys } })
     },
     or_503: false,

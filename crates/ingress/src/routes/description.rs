@@ -12,6 +12,7 @@ use crate::{answer::json, openapi, route::Told};
 pub(crate) const DOCUMENT: Told = Told {
     name: "openapi",
     summary: "This description.",
+    gives: "An OpenAPI document.",
     media_type: "application/json",
     schema: || json!({ "type": "object" }),
     or_503: false,
@@ -20,6 +21,7 @@ pub(crate) const DOCUMENT: Told = Told {
 pub(crate) const PAGE: Told = Told {
     name: "docs",
     summary: "This description, as a page.",
+    gives: "The page. It needs no other server than this one.",
     media_type: "text/html",
     schema: || json!({ "type": "string" }),
     or_503: false,
@@ -28,6 +30,7 @@ pub(crate) const PAGE: Told = Told {
 pub(crate) const SCRIPT: Told = Told {
     name: "docs_script",
     summary: "What the page is drawn with.",
+    gives: "The script.",
     media_type: "text/javascript",
     schema: || json!({ "type": "string" }),
     or_503: false,

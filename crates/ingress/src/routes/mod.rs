@@ -89,7 +89,8 @@ pub(crate) const API: &[Route<Arc<Door>>] = &[
     route!(GET "/projects/{project}/prompts/{prompt}/labels", prompts::labels, Ask(&LIST_PROMPT_LABELS.info)),
     route!(PUT "/projects/{project}/prompts/{prompt}/labels/{label}", prompts::label, Ask(&LABEL_PROMPT.info))
         .takes(Body::Rest(Description::of::<ChooseVersion>())),
-    route!(DELETE "/projects/{project}/prompts/{prompt}/labels/{label}", prompts::unlabel, Ask(&UNLABEL_PROMPT.info)),
+    route!(DELETE "/projects/{project}/prompts/{prompt}/labels/{label}", prompts::unlabel, Ask(&UNLABEL_PROMPT.info))
+        .or(&[InvalidBody]),
     route!(POST "/projects/{project}/prompts/{prompt}/render", prompts::render, Ask(&RENDER_PROMPT.info))
         .body()
         .or(&[PromptUnrenderable]),

@@ -45,27 +45,34 @@ pub(crate) const ROUTES: &[Route<Vitals>] = &[
 const LIVEZ: Told = Told {
     name: "livez",
     summary: "Tells that the process runs.",
+    gives: "The process runs.",
     media_type: "application/json",
-    schema: || json!({ "type": "object", "required": ["status"], "properties": { "status": { "const": "live" } } }),
+    schema: || json!({ "type": "object", "required": ["status"], "properties": { "status": { "const": "live", "description": "Always `live`." } } }),
     or_503: false,
 };
 
 const READYZ: Told = Told {
     name: "readyz",
     summary: "Tells whether the process takes requests, and what it lacks if it does not.",
+    gives: "The process takes requests.",
     media_type: "application/json",
     schema: || {
         let check = json!({
             "type": "object",
-            "required": ["name", "ok", "detail"],
-            "properties": { "name": { "type": "string" }, "ok": { "type": "boolean" }, "detail": { "type": "string" } },
+            "required": ["name", "ok", "detail", "ms"],
+            "properties": {
+                "name": { "type": "string", "description": "What is needed.", "examples": ["nats"] },
+                "ok": { "type": "boolean", "description": "Whether it is there." },
+                "detail": { "type": "string", "description": "What is known of it.", "examples": ["connected"] },
+                "ms": { "type": "integer", "minimum": 0, "description": "How long that took to find out, in milliseconds." },
+            },
         });
         json!({
             "type": "object",
             "required": ["status", "checks"],
             "properties": {
-                "status": { "enum": ["ready", "not_ready", "draining"] },
-                "checks": { "type": "array", "items": check },
+                "status": { "enum": ["ready", "not_ready", "draining"], "description": "All of it in a word." },
+                "checks": { "type": "array", "items": check, "description": "One for each thing that is needed." },
             },
         })
     },
@@ -75,10 +82,14 @@ const READYZ: Told = Told {
 const VERSION: Told = Told {
     name: "version",
     summary: "Tells which version runs.",
+    gives: "The name of the program, and its version.",
     media_type: "application/json",
     schema: || {
-        let text = json!({ "type": "string" });
-        json!({ "type": "object", "required": ["name", "version"], "properties": { "name": text, "version": text } })
+        let fields = json!({
+            "name": { "const": "omnichat", "description": "The program." },
+            "version": { "type": "string", "description": "Its version.", "examples": [env!("CARGO_PKG_VERSION")] },
+        });
+        json!({ "type": "object", "required": ["name", "version"], "properties": fields })
     },
     or_503: false,
 };
@@ -86,6 +97,7 @@ const VERSION: Told = Told {
 const COUNTED: Told = Told {
     name: "metrics",
     summary: "Tells what the process counts, as Prometheus reads it.",
+    gives: "Counters and gauges, in Prometheus's text format.",
     media_type: "text/plain",
     schema: || json!({ "type": "string" }),
     or_503: false,

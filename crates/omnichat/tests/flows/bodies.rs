@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use reqwest::Method;
-use serde_json::json;
-use testkit::{Answer, Layout, User, both_layouts};
+use serde_json::{Value, json};
+use testkit::{Answer, Layout, User, both_layouts, user::text};
 
 use crate::world;
 
 both_layouts![
     what_is_wrong_with_a_body_is_told_by_field,
+    what_could_not_be_stored_is_refused_wherever_it_stands,
     a_body_is_bounded_declared_and_plain,
     text_is_kept_as_it_was_sent,
 ];
@@ -91,6 +92,54 @@ async fn what_is_wrong_with_a_body_is_told_by_field(layout: Layout) {
     );
     assert!(ana.history(&conversation).await.is_empty());
     assert!(world.provider().calls().is_empty());
+}
+
+/// The database has no NUL in its texts, and no times after the year 9999.
+async fn what_could_not_be_stored_is_refused_wherever_it_stands(layout: Layout) {
+    let world = world(layout).start().await;
+    let ana = world.user().await;
+    let project = ana.project().await;
+    let prompts = format!("/projects/{project}/prompts");
+    let prompt = ana.post(&prompts, json!({ "name": "p", "content": "Hello {{ name }}" })).await.ok();
+    let prompt = text(&prompt["id"]);
+    let of_prompt = |rest: &str| format!("{prompts}/{prompt}/{rest}");
+    let conversation = ana.conversation().await;
+    let at = format!("/conversations/{conversation}");
+    let begin = |more: Value| {
+        let mut body = json!({ "project_id": project, "prompt_id": prompt });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let cases = [
+        (Method::POST, "/conversations", begin(json!({ "prompt_label": "a\0" })), "prompt_label"),
+        (Method::POST, "/conversations", begin(json!({ "variables": { "name": "a\0" } })), "variables"),
+        (
+            Method::POST,
+            "/conversations",
+            begin(json!({ "variables": { "name": ["a", { "b\0": 1 }] } })),
+            "variables",
+        ),
+        (Method::PATCH, &at, json!({ "prompt_id": prompt, "prompt_label": "a\0" }), "prompt_label"),
+        (Method::PATCH, &at, json!({ "variables": { "a\0": 1 } }), "variables"),
+        (Method::POST, &of_prompt("render"), json!({ "label": "a\0" }), "label"),
+        (Method::POST, &of_prompt("render"), json!({ "variables": { "name": "a\0" } }), "variables"),
+        (Method::PUT, &of_prompt("labels/a%00"), json!({ "version": 1 }), "label"),
+        (Method::DELETE, &of_prompt("labels/a%00"), Value::Null, "label"),
+        (
+            Method::POST,
+            "/auth/api-keys",
+            json!({ "name": "k", "expires_at": "9999-12-31T23:59:59-23:59" }),
+            "expires_at",
+        ),
+    ];
+    for (method, path, body, field) in cases {
+        let given = (!body.is_null()).then(|| body.to_string().into());
+        let answer = ana.request(method.clone(), path, &JSON, given).await.unwrap();
+        let problem = answer.fault(422, "invalid_body");
+        assert_eq!(problem["errors"][0]["field"], field, "{method} {path} {body}");
+    }
+    let last = json!({ "name": "k", "expires_at": "9999-12-31T23:59:59Z" });
+    assert_eq!(ana.post("/auth/api-keys", last.clone()).await.ok()["expires_at"], last["expires_at"]);
 }
 
 async fn a_body_is_bounded_declared_and_plain(layout: Layout) {

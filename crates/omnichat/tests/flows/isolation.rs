@@ -128,3 +128,35 @@ fn every_operation_has_a_row() {
         assert!(wire::operations::ALL.iter().any(|info| info.name == row.name), "{row} is no operation");
     }
 }
+
+/// A route is in `ROUTES`, if it shows something or takes an id.
+#[test]
+fn every_route_has_a_row() {
+    let document: Value = serde_json::from_str(ingress::openapi::document()).unwrap();
+    let routes = document["paths"].as_object().unwrap().iter().flat_map(|(path, operations)| {
+        let operations = operations.as_object().unwrap().iter();
+        operations.map(move |(method, operation)| (method.to_uppercase(), path, operation))
+    });
+    let guarded = routes.filter(|(.., operation)| operation["security"] != Value::Array(Vec::new()));
+    let missing: Vec<_> = guarded
+        .filter(|(method, path, operation)| {
+            let taken = [&operation["parameters"], &operation["requestBody"]].map(Value::to_string).concat();
+            let takes_id = path.contains('{') || taken.contains("_id");
+            (takes_id || method == "GET") && !ROUTES.iter().any(|row| row.name == method && is_of(path, row))
+        })
+        .map(|(method, path, _)| format!("{method} {path}"))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "add a row with a request to ROUTES in tests/flows/isolation/rows.rs for\n  {}",
+        missing.join("\n  ")
+    );
+}
+
+/// Whether the row asks this path; a label or version in it is one that is there.
+fn is_of(path: &str, row: &Row) -> bool {
+    let target = row.target.split('?').next().unwrap();
+    let (parts, given): (Vec<_>, Vec<_>) = (path.split('/').collect(), target.split('/').collect());
+    let fits = |(part, given): (&&str, &&str)| part == given || ["{label}", "{version}"].contains(part);
+    parts.len() == given.len() && parts.iter().zip(&given).all(fits)
+}

@@ -11,6 +11,7 @@ mod cascades;
 mod connections;
 mod conversation_prompts;
 mod conversations;
+mod description;
 mod hostile_users;
 mod idempotency;
 mod isolation;
@@ -22,6 +23,7 @@ mod projects;
 mod prompts;
 mod provider_faults;
 mod sessions;
+mod subscriptions;
 mod turns;
 
 use std::time::Duration;

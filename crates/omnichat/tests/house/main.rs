@@ -11,6 +11,7 @@ mod limits;
 mod links;
 mod metrics;
 mod readme;
+mod routes;
 mod statements;
 mod subjects;
 mod tree;

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod description;
 mod direct;
 mod services;
 mod toolbox;

@@ -50,7 +50,12 @@ async fn every_service_tells_what_it_answers_and_how_often() {
     assert_eq!(names(&seen["one"]), BTreeSet::from(["omnichat-projects"]), "one can be asked by its name");
     for info in operations::ALL {
         let public = info.pattern.starts_with("omnichat.v1.");
-        assert_eq!(endpoint(&seen["info"], info).is_some(), public, "{}", info.name);
+        let told = endpoint(&seen["info"], info);
+        assert_eq!(told.is_some(), public, "{}", info.name);
+        let Some(metadata) = told.map(|told| &told["metadata"]) else { continue };
+        let schema = |name: &str| serde_json::from_str::<Value>(metadata[name].as_str().unwrap()).unwrap();
+        let expected = [info.request_schema.of_request(), info.reply_schema.of_reply()];
+        assert_eq!([schema("request_schema"), schema("reply_schema")], expected, "{}", info.name);
     }
     let counted = |info: &OperationInfo, what: &str| {
         let count = |look: &str| endpoint(&seen[look], info).unwrap()[what].as_u64().unwrap();
