@@ -30,10 +30,11 @@ const TAIL_LINES: usize = 20;
 pub type Setting = (&'static str, &'static str);
 
 /// Nothing that one address or user may do only so often: the load comes from one of each.
-pub const UNLIMITED: [Setting; 4] = [
+pub const UNLIMITED: [Setting; 5] = [
     ("OMNICHAT__LIMITS__LOGINS_PER_ADDRESS_PER_MIN", "0"),
     ("OMNICHAT__LIMITS__REGISTRATIONS_PER_ADDRESS_PER_MIN", "0"),
     ("OMNICHAT__LIMITS__TURNS_PER_USER_PER_MIN", "0"),
+    ("OMNICHAT__LIMITS__RUNNING_TURNS_PER_USER", "0"),
     ("OMNICHAT__HTTP__CONNECTIONS_PER_ADDRESS_MAX", "0"),
 ];
 

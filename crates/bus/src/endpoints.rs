@@ -5,12 +5,13 @@ use std::{error::Error, future::Future, sync::Arc, time::Instant};
 
 pub use async_nats::SubscribeError;
 use futures::StreamExt;
+use host::share::Shares;
 use identity::Principal;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
-use wire::{Fault, FaultCode, Operation, OperationInfo, Path, Request, limits::REQUESTS_OF_ONE_MAX};
+use wire::{Fault, FaultCode, Operation, OperationInfo, Path, Request, UserId, limits::REQUESTS_OF_ONE_MAX};
 
-use crate::{Bus, Incoming, discovery, share::Shares};
+use crate::{Bus, Incoming, discovery};
 
 /// Requests of one service that are worked on at a time, in one process.
 const CONCURRENT_REQUESTS_MAX: usize = 512;
@@ -20,7 +21,7 @@ pub struct Endpoints<S> {
     bus: Bus,
     service: Arc<S>,
     permits: Arc<Semaphore>,
-    shares: Shares,
+    shares: Shares<UserId>,
 }
 
 impl<S: Send + Sync + 'static> Endpoints<S> {
@@ -30,7 +31,7 @@ impl<S: Send + Sync + 'static> Endpoints<S> {
             bus: bus.clone(),
             service: service.clone(),
             permits: Arc::new(Semaphore::new(CONCURRENT_REQUESTS_MAX)),
-            shares: Shares::new(REQUESTS_OF_ONE_MAX),
+            shares: Shares::new(REQUESTS_OF_ONE_MAX, 0),
         }
     }
 
@@ -88,7 +89,7 @@ impl<S: Send + Sync + 'static> Endpoints<S> {
         let (bus, permits, shares) = (self.bus.clone(), self.permits.clone(), self.shares.clone());
         let respond = move |incoming: Incoming| {
             let (bus, answer) = (bus.clone(), answer.clone());
-            let share = incoming.caller.map(|caller| shares.take(caller.user()));
+            let share = incoming.caller.map(|caller| shares.take(caller.user()).ok());
             let permit = match share {
                 Some(None) => None,
                 share => permits.clone().try_acquire_owned().ok().map(|permit| (permit, share)),

@@ -26,7 +26,6 @@ pub mod partitions;
 pub mod provision;
 pub mod queue;
 pub mod reply;
-mod share;
 
 pub use call::{CallError, Reply, Request};
 pub use callout::CalloutKeys;

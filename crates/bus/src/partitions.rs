@@ -20,7 +20,7 @@ use crate::{
     provision::{ProvisionError, consumer_name, partitions},
 };
 
-const STREAM: &str = "TURNS";
+pub(crate) const STREAM: &str = "TURNS";
 const GROUP: &str = "owner";
 /// Half the consumers' `priority_timeout`, so that the pin is kept.
 const PULL_EXPIRES: Duration = Duration::from_millis(2500);

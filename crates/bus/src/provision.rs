@@ -75,6 +75,16 @@ impl Provisioner {
         Ok(Self { bus: bus.clone(), streams: plans(STREAMS)? })
     }
 
+    /// So many turns may wait in one conversation, beside the one that runs, whatever the data says; 0 is no bound.
+    #[must_use]
+    pub fn waiting_turns(mut self, per_conversation: u32) -> Self {
+        let most = if per_conversation == 0 { -1 } else { i64::from(per_conversation) + 1 };
+        for plan in self.streams.iter_mut().filter(|plan| plan.name == crate::partitions::STREAM) {
+            plan.config.insert("max_msgs_per_subject".into(), most.into());
+        }
+        self
+    }
+
     /// What differs from the plan. Changes nothing.
     pub async fn differences(&self) -> Result<Vec<Difference>, ProvisionError> {
         let mut found = Vec::new();

@@ -37,9 +37,13 @@ pub struct Sections {
     pub limits: Limits,
 }
 
-/// What one user may do. 0 turns a limit off.
+/// What users may do. 0 turns a limit off.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Messages sent per minute.
     pub turns_per_user_per_min: u32,
+    /// Turns that run at a time.
+    pub running_turns_per_user: u32,
+    /// Of all users, in this process.
+    pub running_turns_per_node: u32,
 }

@@ -6,10 +6,20 @@
 use std::{sync::Arc, time::Instant};
 
 use bus::{Enqueued, Incoming, Queue, QueueError, QueuedTurn, ReplyTo};
-use host::limit::{Excess, RateLimit};
-use wire::{Fault, FaultCode, SendMessage, TurnId, UserId, limit::TURNS, operations};
+use host::{
+    limit::{Excess, RateLimit},
+    share::Full,
+};
+use wire::{
+    Fault, FaultCode, SendMessage, TurnId, UserId,
+    limit::{RUNNING_TURNS, RUNNING_TURNS_PER_USER, TURNS},
+    operations,
+};
 
 use crate::{config::Limits, error::Error, resources::Resources};
+
+/// When a turn that runs may have ended, in seconds.
+const SOON_S: u32 = 2;
 
 /// Starts taking sends.
 pub async fn start(
@@ -75,10 +85,25 @@ fn admit(
         context: incoming.context.clone(),
         body: incoming.body.clone(),
     };
+    check_room(resources, turn.user)?;
     if let Some(rate) = rate {
         turn.reply_to = count(rate, turn.user, incoming)?;
     }
     Ok(turn)
+}
+
+/// Refuses what would have to wait for others of the same user, or of anybody.
+fn check_room(resources: &Resources, user: UserId) -> Result<(), Fault> {
+    resources.running.room(user).map_err(|full| match full {
+        Full::Each => {
+            host::limit::hit(RUNNING_TURNS_PER_USER.name);
+            Fault::because(FaultCode::RateLimited, "Too many turns run at a time").retry_after(SOON_S)
+        }
+        Full::All => {
+            host::limit::hit(RUNNING_TURNS.name);
+            Fault::new(FaultCode::Overloaded).retry_after(SOON_S)
+        }
+    })
 }
 
 /// Counts a turn against what its user may send, whichever door it came through. Whatever is answered tells what is left.

@@ -31,7 +31,7 @@ use std::sync::{
 
 use bus::{Bus, Endpoints, PartitionError, Partitions};
 pub use config::{Config, Limits, Sections};
-use host::{Drain, Health, telemetry::Metric};
+use host::{Drain, Health, share::Shares, telemetry::Metric};
 use llm::Gateway;
 use ractor::Actor;
 use sqlx::PgPool;
@@ -99,6 +99,10 @@ pub async fn start(
         config: sections.chat,
         drain: drain.clone(),
         worker: format!("chat-{}", uuid::Uuid::now_v7()),
+        running: Shares::new(
+            sections.limits.running_turns_per_user as usize,
+            sections.limits.running_turns_per_node as usize,
+        ),
         owned: Arc::default(),
     });
     // Not the resources: the writer ends when nobody holds them any more.

@@ -3,8 +3,9 @@
 use std::sync::{Arc, atomic::AtomicU16};
 
 use bus::Bus;
-use host::Drain;
+use host::{Drain, share::Shares};
 use llm::Gateway;
+use wire::UserId;
 
 use crate::{Config, store::Store, writer::Writer};
 
@@ -24,6 +25,8 @@ pub struct Resources {
     pub drain: Drain,
     /// Names this process in the database.
     pub worker: String,
+    /// Turns that run now, by user.
+    pub running: Shares<UserId>,
     /// Partitions that this process owns now.
     pub owned: Arc<AtomicU16>,
 }

@@ -6,7 +6,7 @@
 //! - [`trace`]: which request a piece of work belongs to
 //! - [`health`]: named readiness checks
 //! - [`postgres`]: the pool, the migrations, the version floor
-//! - [`limit`]: how often what may be asked
+//! - [`limit`]: how often what may be asked; [`share`]: how much at a time
 //! - [`drain`]: every task is spawned where shutdown can wait for it
 //! - [`embedded`]: a private nats-server and a private Postgres as direct children
 
@@ -16,6 +16,7 @@ pub mod embedded;
 pub mod health;
 pub mod limit;
 pub mod postgres;
+pub mod share;
 pub mod telemetry;
 pub mod trace;
 

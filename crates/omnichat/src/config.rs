@@ -32,7 +32,7 @@ pub struct Config {
     #[config(nested)]
     pub http: ingress::Config,
 
-    /// How often users may ask; 0 turns a limit off.
+    /// What users may do, and how often; 0 turns a limit off.
     #[config(nested)]
     pub limits: Limits,
 

@@ -1,6 +1,6 @@
 //! The section `[limits]`. It is one for those who set it, and each service takes what it holds users to.
 
-/// How often users may ask per minute; 0 turns a limit off.
+/// How often users may ask, and how much may be in work; 0 turns a limit off.
 #[derive(Debug, Clone, confique::Config)]
 pub struct Limits {
     /// Logins per address and minute.
@@ -18,6 +18,18 @@ pub struct Limits {
     /// Messages sent per user and minute, over HTTP and NATS together.
     #[config(default = 600)]
     pub turns_per_user_per_min: u32,
+
+    /// Turns of one user that may run at a time, each in a conversation of its own.
+    #[config(default = 64)]
+    pub running_turns_per_user: u32,
+
+    /// Turns that may wait in one conversation, beside the one that runs; takes effect with `omnichat provision`.
+    #[config(default = 8)]
+    pub waiting_turns_per_conversation: u32,
+
+    /// Turns that may run at a time in one process.
+    #[config(default = 2048)]
+    pub running_turns_per_node: u32,
 }
 
 impl Limits {
@@ -32,6 +44,10 @@ impl Limits {
 
     /// Those of users.
     pub const fn of_chat(&self) -> chat::Limits {
-        chat::Limits { turns_per_user_per_min: self.turns_per_user_per_min }
+        chat::Limits {
+            turns_per_user_per_min: self.turns_per_user_per_min,
+            running_turns_per_user: self.running_turns_per_user,
+            running_turns_per_node: self.running_turns_per_node,
+        }
     }
 }

@@ -101,8 +101,12 @@ limits! {
         None, limits::REQUESTS_OF_ONE_MAX as u64, "", Refused(Overloaded), "omnichat_requests_total{code=\"overloaded\"}";
     TURNS = "turns", "messages sent per user and minute, over HTTP and NATS together",
         Some("limits.turns_per_user_per_min"), 600, "", Refused(RateLimited), hits!("turns");
+    RUNNING_TURNS_PER_USER = "running_turns_per_user", "turns of one user that run at a time",
+        Some("limits.running_turns_per_user"), 64, "", Refused(RateLimited), hits!("running_turns_per_user");
+    RUNNING_TURNS = "running_turns", "turns that run at a time, per process",
+        Some("limits.running_turns_per_node"), 2_048, "", Refused(Overloaded), hits!("running_turns");
     WAITING_TURNS = "waiting_turns", "turns that wait in one conversation, beside the one that runs",
-        None, 8, "", Refused(ConversationBusy), "omnichat_requests_total{code=\"conversation_busy\"}";
+        Some("limits.waiting_turns_per_conversation"), 8, "", Refused(ConversationBusy), "omnichat_requests_total{code=\"conversation_busy\"}";
     ATTEMPTS = "attempts", "calls to a provider for one turn",
         None, limits::ATTEMPTS_MAX as u64, "", Refused(AttemptsExhausted), "omnichat_turns_finished_total{code=\"attempts_exhausted\"}";
     ANSWER_BYTES = "answer_bytes", "an answer of a model",

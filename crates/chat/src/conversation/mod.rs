@@ -20,6 +20,7 @@ use std::{
 };
 
 use bus::Delivery;
+use host::share::Share;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use wire::{Answer, ConversationId, Fault, TurnId, UserId, operations};
 
@@ -111,7 +112,8 @@ pub struct State {
     arrivals: VecDeque<Box<Delivery>>,
     accepting: Option<Accepting>,
     turns: TurnQueue,
-    running: bool,
+    /// While the first turn of the queue runs.
+    running: Option<Share<UserId>>,
     outcome: Option<Outcome>,
     generation: Option<ActorRef<Box<Job>>>,
     system: System,
@@ -159,7 +161,7 @@ impl Actor for Conversation {
             arrivals: VecDeque::new(),
             accepting: None,
             turns: TurnQueue::new(),
-            running: false,
+            running: None,
             outcome: None,
             generation: None,
             system: System::None,
@@ -211,7 +213,8 @@ impl Actor for Conversation {
             _ => return Ok(()),
         };
         state.generation = None;
-        if let Some(turn) = state.turns.front().filter(|_| state.running && state.outcome.is_none()) {
+        if let Some(turn) = state.turns.front().filter(|_| state.running.is_some() && state.outcome.is_none())
+        {
             tracing::error!(turn = %turn.id, reason, "a generation died");
             let result = Err(CallFailure::Died(reason));
             let generated = Generated { turn: turn.id, result, system: System::None, told: turn.told };
@@ -304,7 +307,7 @@ impl State {
     }
 
     fn leave_if_drained(&self) {
-        if self.draining && !self.running && self.accepting.is_none() {
+        if self.draining && self.running.is_none() && self.accepting.is_none() {
             self.myself.stop(Some("drained".into()));
         }
     }

@@ -17,11 +17,18 @@ impl State {
     /// Starts the first turn of the queue, if none is running.
     pub(super) async fn advance(&mut self) -> Result<(), ActorProcessingErr> {
         let Stage::Ready(known) = &self.stage else { return Ok(()) };
-        if self.running || self.draining {
+        if self.running.is_some() || self.draining {
             return Ok(());
         }
         let Some(turn) = self.turns.front_mut() else { return Ok(()) };
-        self.running = true;
+        // The front refuses what is too much; what came before it knew waits here for its turn.
+        match self.resources.running.take(known.user) {
+            Ok(share) => self.running = Some(share),
+            Err(_) => {
+                self.retry(Again::Advance);
+                return Ok(());
+            }
+        }
         if known.deleted {
             self.finish(Ending::Failed(FaultCode::ConversationNotFound.into()));
             return Ok(());
@@ -53,7 +60,7 @@ impl State {
         match recorded {
             Ok(Attempt::Recorded) => self.generate().await?,
             Ok(Attempt::Known) => {
-                self.running = false;
+                self.running = None;
                 self.advance().await?;
             }
             Ok(Attempt::Fenced) => self.abandon(),
@@ -131,7 +138,7 @@ impl State {
                 self.retry(Again::Generate);
             }
             Err(CallFailure::Died(_)) => {
-                self.running = false;
+                self.running = None;
                 self.retry(Again::Advance);
             }
         }
@@ -224,7 +231,7 @@ impl State {
     /// The outcome is stored: tell it to all who wait, take the turn off the queue, and go on.
     async fn conclude(&mut self, result: Result<Answer, Fault>) -> Result<(), ActorProcessingErr> {
         let Some(turn) = self.turns.pop_front() else { return Ok(()) };
-        self.running = false;
+        self.running = None;
         self.idle_since = std::time::Instant::now();
         let code = result.as_ref().err().map_or("ok", |fault| fault.code.as_str());
         let request_id = turn.waiters.first().map(|waiter| waiter.context.request_id.as_str());

@@ -2,14 +2,17 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Answer, Layout, World, both_layouts, user::PASSWORD};
+use testkit::{Answer, Layout, User, World, both_layouts, eventually, user::PASSWORD};
+use tokio::task::JoinSet;
 
-use crate::world;
+use crate::{SOON, world};
 
 both_layouts![
     an_address_is_held_to_its_limit,
     only_a_trusted_proxy_names_the_client,
     a_user_is_held_to_a_limit_at_both_doors,
+    turns_that_run_at_a_time_are_bounded,
+    as_many_turns_wait_as_the_key_says,
     a_limit_of_zero_is_none,
 ];
 
@@ -118,6 +121,73 @@ async fn a_user_is_held_to_a_limit_at_both_doors(layout: Layout) {
         let metrics = world.client().get("/metrics").await;
         let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
         assert!(metrics.contains("omnichat_limit_hits_total{limit=\"turns\"} 2"), "{metrics}");
+    }
+}
+
+async fn turns_that_run_at_a_time_are_bounded(layout: Layout) {
+    let world = world(layout)
+        .set("limits.running_turns_per_user", 2)
+        .set("limits.running_turns_per_node", 3)
+        .start()
+        .await;
+    let (ana, bob, eva) = (world.user().await, world.user().await, world.user().await);
+    let slow = "hi [[sim first_ms=3000]]";
+    let mut sent = JoinSet::new();
+    let mut begin = async |user: &User| {
+        let (user, conversation) = (user.clone(), user.conversation().await);
+        let calls = world.provider().calls().len();
+        sent.spawn(async move { user.send(&conversation, slow).await });
+        let runs = async || (world.provider().calls().len() > calls).then_some(());
+        eventually("the turn runs", SOON, runs).await;
+    };
+    let others = [ana.conversation().await, eva.conversation().await];
+    begin(&ana).await;
+    begin(&ana).await;
+    let above = ana.send(&others[0], "hi").await;
+    above.fault(429, "rate_limited");
+    assert!((1..=60).contains(&above.header("retry-after").parse::<u32>().unwrap()));
+    begin(&bob).await;
+    let above = eva.send(&others[1], "hi").await;
+    above.fault(503, "overloaded");
+    assert!((1..=60).contains(&above.header("retry-after").parse::<u32>().unwrap()));
+    for answer in sent.join_all().await {
+        answer.ok();
+    }
+    ana.send(&others[0], "hi").await.ok();
+    eva.send(&others[1], "hi").await.ok();
+
+    // What comes at one moment is not refused, and still no more than two of hers run at a time.
+    let mut sent = JoinSet::new();
+    for _ in 0..8 {
+        let (user, conversation) = (ana.clone(), ana.conversation().await);
+        sent.spawn(async move { user.send(&conversation, "hi [[sim first_ms=50]]").await.status });
+    }
+    let answers = sent.join_all().await;
+    assert!(answers.iter().all(|status| [200, 429].contains(status)), "{answers:?}");
+}
+
+async fn as_many_turns_wait_as_the_key_says(layout: Layout) {
+    let world = world(layout).set("limits.waiting_turns_per_conversation", 1).start().await;
+    let ana = world.user().await;
+    let conversation = ana.conversation().await;
+    let mut sent = JoinSet::new();
+    let mut begin = |content: &'static str| {
+        let (user, conversation) = (ana.clone(), conversation.clone());
+        sent.spawn(async move { user.send(&conversation, content).await });
+    };
+    begin("hi [[sim first_ms=3000]]");
+    let calls = async || (world.provider().calls().len() == 1).then_some(());
+    eventually("the first one runs", SOON, calls).await;
+    begin("this one waits");
+    let waits = async || {
+        let turns: i64 =
+            sqlx::query_scalar("select count(*) from turns").fetch_one(world.sql()).await.unwrap();
+        (turns == 2).then_some(())
+    };
+    eventually("the second one waits", SOON, waits).await;
+    ana.send(&conversation, "too many").await.fault(429, "conversation_busy");
+    for answer in sent.join_all().await {
+        answer.ok();
     }
 }
 

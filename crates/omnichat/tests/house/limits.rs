@@ -32,6 +32,8 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("waiting_hashes", "crates/auth/src/password/pool.rs", "beyond_the_queue_it_is_busy_at_once"),
     ("requests", "crates/omnichat/tests/cases/floods.rs", "a_flood_of_one_user_is_refused_to_that_one"),
     ("turns", LIMITS, "a_user_is_held_to_a_limit_at_both_doors"),
+    ("running_turns_per_user", LIMITS, "turns_that_run_at_a_time_are_bounded"),
+    ("running_turns", LIMITS, "turns_that_run_at_a_time_are_bounded"),
     (
         "waiting_turns",
         "crates/omnichat/tests/flows/turns.rs",
