@@ -73,7 +73,7 @@ impl RawNats {
         }
     }
 
-    /// Publishes; returns what the server has against it.
+    /// Publishes; returns what the server has against it. Messages that come meanwhile are lost: see [`RawNats::say`].
     pub async fn publish(&mut self, subject: &str, reply_to: &str, body: &str) -> Option<String> {
         let text = format!("PUB {subject} {reply_to} {}\r\n{body}\r\n", body.len());
         self.refusal(&text).await

@@ -154,11 +154,12 @@ async fn no_answer_goes_where_its_asker_may_not_publish(layout: Layout) {
     let acknowledged = nats.publish(&send, "$JS.ACK.TURNS.p00.1.1.1.1.0", "{}").await;
     is_denied(acknowledged, "this one the server looks at itself");
     // Each service takes one connection's requests in order: it has seen those before these.
-    let mut answers = Vec::new();
-    for rest in asks {
-        nats.publish(&format!("omnichat.v1.u.{}.{rest}", bob.id), &inbox, "").await;
-    }
-    nats.publish(&send, &inbox, r#"{"content":"to myself"}"#).await;
+    // All of it at once: what comes while it is said is among the answers.
+    let mut good: String =
+        asks.iter().map(|rest| format!("PUB omnichat.v1.u.{}.{rest} {inbox} 0\r\n\r\n", bob.id)).collect();
+    let message = r#"{"content":"to myself"}"#;
+    good += &format!("PUB {send} {inbox} {}\r\n{message}\r\n", message.len());
+    let mut answers = nats.say(&good).await.unwrap();
     let mut heard = async || {
         answers.extend(nats.say("").await.unwrap());
         let came = answers.iter().filter(|line| line.starts_with("HMSG")).count();
