@@ -4,10 +4,11 @@ use std::{fmt, time::Duration};
 
 use async_nats::{HeaderMap, RequestErrorKind};
 use bytes::Bytes;
+use futures::StreamExt;
 use host::limit::Standing;
 use wire::{OperationInfo, header};
 
-use crate::{Bus, Context, reply::read_standing};
+use crate::{Bus, Context, SubscribeError, reply::read_standing};
 
 /// A request on its way out.
 #[derive(Debug)]
@@ -80,6 +81,29 @@ impl Bus {
         let next = next.map(|cursor| cursor.as_str().to_owned());
         let standing = message.headers.as_ref().and_then(read_standing);
         Ok(Reply { status, next, standing, body: message.payload })
+    }
+}
+
+impl Bus {
+    /// Asks on a subject of the house, and returns all answers that come within `patience`, or none if nobody listens.
+    pub async fn ask_everywhere(
+        &self,
+        subject: impl async_nats::subject::ToSubject,
+        patience: Duration,
+    ) -> Result<Vec<Bytes>, SubscribeError> {
+        let inbox = self.client.new_inbox();
+        let mut answers = self.client.subscribe(inbox.clone()).await?;
+        // When it cannot be sent nobody answers.
+        let _ = self.client.publish_with_reply(subject, inbox, Bytes::new()).await;
+        let mut found = Vec::new();
+        let until = tokio::time::Instant::now() + patience;
+        while let Ok(Some(answer)) = tokio::time::timeout_at(until, answers.next()).await {
+            if answer.status.is_some() {
+                break;
+            }
+            found.push(answer.payload);
+        }
+        Ok(found)
     }
 }
 

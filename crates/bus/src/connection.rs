@@ -169,6 +169,7 @@ impl Bus {
             .client_capacity(4096)
             .ping_interval(Duration::from_secs(20))
             .retry_on_initial_connect()
+            .reconnect_delay_callback(reconnect_delay)
             .event_callback(move |event| {
                 report(role, &event);
                 if matches!(event, Event::Connected) {
@@ -245,6 +246,13 @@ impl Bus {
     pub const fn role(&self) -> Role {
         self.role
     }
+}
+
+/// Before the next attempt to connect: soon, as a server that restarts is back within a second, and everything waits for it;
+/// not all at the same moment.
+fn reconnect_delay(attempts: usize) -> Duration {
+    let most = (20 << attempts.min(4)).min(250);
+    Duration::from_millis(most / 2 + u64::from(uuid::Uuid::new_v4().as_bytes()[0]) * most / 512)
 }
 
 fn addresses(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {

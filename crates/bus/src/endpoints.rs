@@ -7,6 +7,7 @@ pub use async_nats::SubscribeError;
 use futures::StreamExt;
 use host::share::Shares;
 use identity::Principal;
+use serde::Serialize;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 use wire::{Fault, FaultCode, Operation, OperationInfo, Path, Request, UserId, limits::REQUESTS_OF_ONE_MAX};
@@ -121,6 +122,30 @@ impl<S: Send + Sync + 'static> Endpoints<S> {
 }
 
 impl Bus {
+    /// Answers an operator's question on a subject of the house, in every process that listens, until it drains.
+    pub async fn answer_everywhere<R: Serialize + Send>(
+        &self,
+        subject: &'static str,
+        answer: impl Fn() -> R + Send + Sync + 'static,
+    ) -> Result<(), SubscribeError> {
+        let mut questions = self.client.subscribe(subject).await?;
+        let (client, drain) = (self.client.clone(), self.drain.clone());
+        self.drain.spawn("answers to operators", async move {
+            let answers = async {
+                while let Some(question) = questions.next().await {
+                    if let (Some(inbox), Ok(body)) = (question.reply, serde_json::to_vec(&answer())) {
+                        let _ = client.publish(inbox, body.into()).await;
+                    }
+                }
+            };
+            tokio::select! {
+                () = answers => {}
+                () = drain.draining() => {}
+            }
+        });
+        Ok(())
+    }
+
     /// Takes the requests of an operation, in the queue group of its service, until the process drains. `take` is called
     /// for one after the other and must be quick.
     pub async fn subscribe_operation<F, Fut>(

@@ -6,6 +6,7 @@
 //!   `discovery`: what `nats micro` shows of them
 //! - [`queue`]: the front's way into the stream of turns
 //! - [`partitions`], [`delivery`]: the owner's way out of it
+//! - [`cluster`]: which workers are alive; [`handover`]: passing a partition from one to another
 //! - [`live`]: events, told to whom it may concern
 //! - [`provision`]: stream and consumers, made from data
 //! - [`callout`]: who of the users may connect, and to what; [`connections`]: those who are, and how to end them
@@ -14,12 +15,14 @@
 
 pub mod call;
 pub mod callout;
+pub mod cluster;
 pub mod connection;
 pub mod connections;
 pub mod context;
 pub mod delivery;
 mod discovery;
 pub mod endpoints;
+pub mod handover;
 pub mod incoming;
 pub mod live;
 pub mod partitions;
@@ -29,13 +32,15 @@ pub mod reply;
 
 pub use call::{CallError, Reply, Request};
 pub use callout::CalloutKeys;
+pub use cluster::Cluster;
 pub use connection::{Bus, Config, ConnectError, Passwords, Role};
 pub use connections::{Connection, Connections, ConnectionsError};
 pub use context::Context;
 pub use delivery::{AckHandle, Delivery};
 pub use endpoints::{Endpoints, SubscribeError, observe};
+pub use handover::{Asked, Claim, Claims};
 pub use incoming::Incoming;
-pub use partitions::{Deliveries, PartitionError, Partitions};
+pub use partitions::{Backlog, Deliveries, PartitionError, Partitions};
 pub use provision::{Difference, ProvisionError, Provisioner};
 pub use queue::{Enqueued, Queue, QueueError, QueuedTurn};
 pub use reply::ReplyTo;

@@ -35,6 +35,15 @@ pub struct Partitions {
     count: u16,
 }
 
+/// What the stream holds of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// Turns that were delivered and have no outcome yet.
+    pub in_hand: usize,
+    /// Turns that were not delivered yet.
+    pub waiting: u64,
+}
+
 /// Why a partition gives no deliveries.
 #[derive(Debug, thiserror::Error)]
 pub enum PartitionError {
@@ -80,10 +89,17 @@ impl Partitions {
 
     /// Takes the deliveries of a partition, from the first unacknowledged turn on. Whoever calls this owns the partition by
     /// Postgres's word.
-    pub async fn take(&self, partition: u16) -> Result<Deliveries, PartitionError> {
+    ///
+    /// If the owner before may still be `asking` for deliveries, the consumer is made anew: a worker that hangs has a
+    /// request waiting at the server, which would be served before ours, and keep the pin for seconds.
+    pub async fn take(&self, partition: u16, asking: bool) -> Result<Deliveries, PartitionError> {
         let lost =
             |error: &dyn std::fmt::Display| PartitionError::Lost { partition, reason: error.to_string() };
         let name = consumer_name(partition);
+        if asking {
+            // Fails when there is none: then it is made below.
+            let _ = self.stream.delete_consumer(&name).await;
+        }
         let consumer = self.consumer(&name).await.map_err(|error| lost(&error))?;
         // Fails when nobody held the pin.
         let _ = self.stream.unpin_consumer(&name, GROUP).await;
@@ -100,6 +116,20 @@ impl Partitions {
         let mut reconnects = self.bus.reconnects.clone();
         reconnects.mark_unchanged();
         Ok(Deliveries { partitions: self.clone(), partition, messages, reconnects, last: 0, skipping: false })
+    }
+
+    /// Lets the server serve the next owner at once. The deliveries must have been dropped before.
+    pub async fn release(&self, partition: u16) {
+        // Fails when nobody holds the pin.
+        let _ = self.stream.unpin_consumer(&consumer_name(partition), GROUP).await;
+    }
+
+    /// How many turns of a partition have been delivered and have no outcome yet, and how many were not delivered. None
+    /// when there is no such consumer.
+    pub async fn backlog(&self, partition: u16) -> Option<Backlog> {
+        let consumer = self.stream.get_consumer::<pull::Config>(&consumer_name(partition)).await.ok()?;
+        let info = consumer.cached_info();
+        Some(Backlog { in_hand: info.num_ack_pending, waiting: info.num_pending })
     }
 
     async fn consumer(&self, name: &str) -> Result<PullConsumer, PartitionError> {

@@ -1,5 +1,7 @@
 //! What can be set of conversations and turns.
 
+use std::time::Duration;
+
 /// Section `[chat]`.
 #[derive(Debug, Clone, confique::Config)]
 pub struct Config {
@@ -19,6 +21,11 @@ pub struct Config {
     #[config(default = 24, validate((1..=720).contains(rescue_hours), "must be between 1 and 720"))]
     pub rescue_hours: u32,
 
+    /// When a partition moves to another worker, answers that are being written may take this many milliseconds to end.
+    /// After that the other worker begins them anew, and what else waits there goes on.
+    #[config(default = 3000, validate((0..=60_000).contains(hand_over_ms), "must be between 0 and 60000"))]
+    pub hand_over_ms: u32,
+
     /// What was deleted is removed from the database after this many hours; until then nobody can read it.
     #[config(default = 24, validate((1..=8_760).contains(purge_after_hours), "must be between 1 and 8760"))]
     pub purge_after_hours: u32,
@@ -26,6 +33,13 @@ pub struct Config {
     /// How often that is looked for, in seconds, more or less.
     #[config(default = 300, validate((1..=86_400).contains(purge_every_s), "must be between 1 and 86400"))]
     pub purge_every_s: u32,
+}
+
+impl Config {
+    /// See `hand_over_ms`.
+    pub const fn hand_over(&self) -> Duration {
+        Duration::from_millis(self.hand_over_ms as u64)
+    }
 }
 
 /// The sections that concern this service.

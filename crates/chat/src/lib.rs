@@ -3,17 +3,21 @@
 //! - [`config`]: section `[chat]`
 //! - [`front`]: takes a send and puts it into the stream of turns
 //! - [`worker`] ► [`partition`] ► [`conversation`] ► [`generation`]: the actors, each supervising the next
+//! - [`assignment`]: which worker should own which partition; [`intake`]: how it comes to own one; [`holdings`]: what it owns
 //! - [`writer`]: the one writer of turns, in batches, fenced by the partition's epoch
 //! - [`rescue`]: finds what nobody has in hand
 //! - [`purge`]: removes for good what was deleted
 //! - [`service`]: all other requests; [`store`]: SQL and rows; [`model`]: turns and outcomes
 //! - [`error`]: the errors, and their one translation to faults
 
+pub mod assignment;
 pub mod config;
 pub mod conversation;
 pub mod error;
 pub mod front;
 pub mod generation;
+pub mod holdings;
+mod intake;
 pub mod model;
 pub mod partition;
 pub mod purge;
@@ -24,12 +28,9 @@ pub mod store;
 pub mod worker;
 pub mod writer;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU16, Ordering},
-};
+use std::sync::Arc;
 
-use bus::{Bus, Endpoints, PartitionError, Partitions};
+use bus::{Bus, Cluster, Endpoints, PartitionError, Partitions};
 pub use config::{Config, Limits, Sections};
 use host::{Drain, Health, share::Shares, telemetry::Metric};
 use llm::Gateway;
@@ -37,6 +38,7 @@ use ractor::Actor;
 use sqlx::PgPool;
 use wire::operations;
 
+use holdings::Holdings;
 use resources::Resources;
 use service::Service;
 use store::Store;
@@ -53,7 +55,12 @@ pub const METRICS: &[Metric] = &[
         "omnichat_replies_resent_total",
         "Stored outcomes that were sent again to a repeated send.",
     ),
-    Metric::counter("omnichat_partitions_taken_total", "Partitions this process took over."),
+    Metric::counter(
+        "omnichat_partitions_taken_total",
+        "Partitions this process took over: free, handed_over by a live owner, or forced.",
+    ),
+    Metric::gauge("omnichat_workers", "Workers that this one takes for alive, itself included."),
+    Metric::counter("omnichat_rescued_turns_total", "Open turns of an earlier owner that were gone on with."),
     Metric::counter(
         "omnichat_purged_conversations_total",
         "Deleted conversations that were removed for good.",
@@ -103,21 +110,32 @@ pub async fn start(
             sections.limits.running_turns_per_user as usize,
             sections.limits.running_turns_per_node as usize,
         ),
-        owned: Arc::default(),
+        holdings: Holdings::default(),
     });
     // Not the resources: the writer ends when nobody holds them any more.
-    let count = resources.owned.clone();
-    health.add("partitions", move || std::future::ready(owned(&count, partition_count)));
-    start_worker(&resources, &partitions).await?;
+    let holdings = resources.holdings.clone();
+    holdings.want(1);
+    health.add("partitions", move || std::future::ready(holdings.check(partition_count)));
+    let cluster = Cluster::join(bus, &resources.worker).await.map_err(subscribe_error)?;
+    start_worker(&resources, &partitions, cluster).await?;
+    let (holdings, worker) = (resources.holdings.clone(), resources.worker.clone());
+    bus.answer_everywhere(wire::subject::OWNED, move || holdings.report(&worker))
+        .await
+        .map_err(subscribe_error)?;
     purge::start(&resources, (*pool.connect_options()).clone());
     front::start(&resources, &sections.limits, partitions.count()).await.map_err(subscribe_error)?;
     serve(bus, &resources).await.map_err(subscribe_error)?;
     bus.introduce(wire::Service::Chat).await.map_err(subscribe_error)
 }
 
-/// The actors. When the process drains they finish what runs; what waits stays in the queue.
-async fn start_worker(resources: &Arc<Resources>, partitions: &Partitions) -> Result<(), StartError> {
-    let arguments = worker::Arguments { resources: resources.clone(), partitions: partitions.clone() };
+/// The actors. When the process drains they hand over what they own, and finish what runs; what waits stays in the queue.
+async fn start_worker(
+    resources: &Arc<Resources>,
+    partitions: &Partitions,
+    cluster: Cluster,
+) -> Result<(), StartError> {
+    let (shared, partitions) = (resources.clone(), partitions.clone());
+    let arguments = worker::Arguments { resources: shared, partitions, cluster };
     let (worker, ended) = Actor::spawn(Some("worker".into()), worker::Worker, arguments).await?;
     let drain = resources.drain.clone();
     resources.drain.spawn("chat worker", async move {
@@ -136,14 +154,6 @@ async fn start_worker(resources: &Arc<Resources>, partitions: &Partitions) -> Re
         }
     });
     Ok(())
-}
-
-/// For readiness: a process that owns nothing runs nothing.
-fn owned(owned: &AtomicU16, count: u16) -> Result<String, String> {
-    match owned.load(Ordering::Relaxed) {
-        0 => Err("no partition is owned by this process".into()),
-        owned => Ok(format!("{owned} of {count}")),
-    }
 }
 
 /// The same pool, with connections of another session.

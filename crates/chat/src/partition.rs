@@ -9,32 +9,44 @@ use std::{
     time::Duration,
 };
 
-use bus::{Deliveries, Delivery, Partitions};
+use bus::{Claim, Claims, Delivery, Partitions};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
 use wire::ConversationId;
 
 use crate::{
     conversation::{self, Conversation},
+    holdings::Hold,
+    intake::Intake,
     model::Ownership,
     resources::Resources,
+    worker,
 };
 
-/// Before the stream is asked again after an error.
-const RETRY: Duration = Duration::from_millis(250);
-/// Before the stream is asked again for what a conversation had in hand that failed, and may fail again.
+/// Before what a conversation had in hand that failed, and may fail again, is taken up again.
 const RECOVERY: Duration = Duration::from_secs(1);
+/// For the intake to let go of the stream; it does nothing that takes time.
+const LET_GO: Duration = Duration::from_millis(500);
+
+/// For claims that were under way when the partition was let go of.
+const LAST_CLAIMS: Duration = Duration::from_millis(50);
 
 /// The actor of one partition.
 pub struct Partition;
 
 /// What a partition hears.
 pub enum Message {
+    /// From the intake: other workers can say that they are to have the partition.
+    Listening(Box<Claims>),
     /// From the intake: the partition is ours by this right.
     Taken(Ownership),
     /// From the intake: a turn.
     Delivered(Box<Delivery>),
-    /// From above: this conversation has open turns; start it as soon as the partition is ours, and it will go on with them.
+    /// From above: this conversation has open turns; start it, and it will go on with them.
     Wake(ConversationId),
     /// From a conversation: nothing to do, after `delivered` deliveries.
     Idle {
@@ -43,12 +55,20 @@ pub enum Message {
         /// How many deliveries it has seen.
         delivered: u64,
     },
-    /// From a conversation: a later owner has written.
+    /// A later owner is known to Postgres.
     Fenced,
-    /// Have the stream bring again what a failed conversation had in hand.
-    Again,
-    /// From above: take nothing more, let finish what runs, then stop.
-    Drain,
+    /// Take up again what a failed conversation had in hand.
+    Recover(ConversationId),
+    /// This other worker is to have the partition.
+    Claimed(String),
+    /// From above: take nothing more, let finish what runs, then stop. What still runs after `within` is left to the next
+    /// owner, who runs it again.
+    Release {
+        /// None: as long as it takes.
+        within: Option<Duration>,
+    },
+    /// The time for what runs is over.
+    Overdue,
 }
 
 /// What it is made of.
@@ -59,18 +79,28 @@ pub struct Arguments {
     pub partitions: Partitions,
     /// Which partition.
     pub number: u16,
+    /// Who started it.
+    pub worker: ActorRef<worker::Message>,
 }
 
 /// What it knows.
 pub struct State {
     resources: Arc<Resources>,
+    partitions: Partitions,
+    number: u16,
+    worker: ActorRef<worker::Message>,
+    /// Ends the intake when it is dropped.
     intake: Option<oneshot::Sender<()>>,
+    intake_ended: Option<JoinHandle<()>>,
+    /// When it is dropped, who claims the partition is told that it is free.
+    listening: Option<oneshot::Sender<()>>,
     again: Arc<Notify>,
     ownership: Option<Ownership>,
-    woken: Vec<ConversationId>,
+    hold: Option<Hold>,
     conversations: HashMap<ConversationId, Child>,
     names: HashMap<ActorId, ConversationId>,
-    draining: bool,
+    releasing: bool,
+    fenced: bool,
 }
 
 struct Child {
@@ -87,22 +117,34 @@ impl Actor for Partition {
         // Dropped with the state, however this actor ends: then the intake ends too.
         let (intake, ended) = oneshot::channel();
         let again = Arc::new(Notify::new());
-        let (resources, task) = (of.resources.clone(), Intake { again: again.clone() });
-        of.resources.drain.spawn("partition intake", async move {
+        let task = Intake {
+            resources: of.resources.clone(),
+            partitions: of.partitions.clone(),
+            number: of.number,
+            partition: myself,
+            again: again.clone(),
+        };
+        let intake_ended = of.resources.drain.spawn("partition intake", async move {
             tokio::select! {
                 _ = ended => {}
-                () = task.run(&resources, &of.partitions, of.number, &myself) => {}
+                () = task.run() => {}
             }
         });
         Ok(State {
             resources: of.resources,
+            partitions: of.partitions,
+            number: of.number,
+            worker: of.worker,
             intake: Some(intake),
+            intake_ended: Some(intake_ended),
+            listening: None,
             again,
             ownership: None,
-            woken: Vec::new(),
+            hold: None,
             conversations: HashMap::new(),
             names: HashMap::new(),
-            draining: false,
+            releasing: false,
+            fenced: false,
         })
     }
 
@@ -113,21 +155,27 @@ impl Actor for Partition {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Taken(ownership) => state.taken(&myself, ownership).await?,
+            Message::Listening(claims) => state.listen(&myself, *claims),
+            Message::Taken(ownership) => state.taken(ownership)?,
             Message::Delivered(delivery) => state.deliver(&myself, delivery).await?,
-            Message::Wake(conversation) if state.ownership.is_none() => state.woken.push(conversation),
             Message::Wake(conversation) => {
                 state.conversation(&myself, conversation).await?;
             }
             Message::Idle { conversation, delivered } => state.let_go(conversation, delivered),
-            Message::Fenced => state.let_all_go(&myself, "fenced"),
-            Message::Again => state.again.notify_one(),
-            Message::Drain => state.drain(&myself),
+            Message::Fenced => state.let_all_go(&myself),
+            Message::Recover(conversation) => {
+                // What the stream still has comes again; what it has lost, Postgres knows.
+                state.again.notify_one();
+                state.conversation(&myself, conversation).await?;
+            }
+            Message::Claimed(worker) => state.claimed(&myself, &worker),
+            Message::Release { within } => state.release(&myself, within),
+            Message::Overdue => state.overdue(&myself),
         }
         Ok(())
     }
 
-    /// A conversation has ended. If it failed, what it had in hand is unacknowledged: have the stream bring it again.
+    /// A conversation has ended. If it failed, what it had in hand is taken up again.
     async fn handle_supervisor_evt(
         &self,
         myself: ActorRef<Message>,
@@ -135,31 +183,51 @@ impl Actor for Partition {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            SupervisionEvent::ActorTerminated(actor, ..) => state.forget(actor.get_id()),
+            SupervisionEvent::ActorTerminated(actor, ..) => drop(state.forget(actor.get_id())),
             SupervisionEvent::ActorFailed(actor, error) => {
                 metrics::counter!("omnichat_actor_failures_total", "actor" => "conversation").increment(1);
-                tracing::error!(%error, "a conversation failed; its turns will be delivered again");
-                state.forget(actor.get_id());
-                myself.send_after(RECOVERY, || Message::Again);
+                let conversation = state.forget(actor.get_id());
+                let named = conversation.map(|id| id.to_string());
+                tracing::error!(%error, conversation = named, "a conversation failed; its turns will be taken up again");
+                if let Some(conversation) = conversation {
+                    myself.send_after(RECOVERY, move || Message::Recover(conversation));
+                }
             }
             _ => {}
         }
-        state.stop_if_drained(&myself);
+        state.stop_if_released(&myself);
+        Ok(())
+    }
+
+    /// Lets go of everything, and only then tells those who wait for it.
+    async fn post_stop(&self, _: ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        for child in state.conversations.values() {
+            child.actor.kill();
+        }
+        state.intake = None;
+        if let Some(ended) = state.intake_ended.take() {
+            let _ = timeout(LET_GO, ended).await;
+        }
+        if state.ownership.is_some() && !state.fenced {
+            state.partitions.release(state.number).await;
+        }
+        state.hold = None;
+        state.listening = None;
         Ok(())
     }
 }
 
 impl State {
-    async fn taken(
-        &mut self,
-        myself: &ActorRef<Message>,
-        ownership: Ownership,
-    ) -> Result<(), ActorProcessingErr> {
+    fn listen(&mut self, myself: &ActorRef<Message>, claims: Claims) {
+        let (listening, ended) = oneshot::channel();
+        self.listening = Some(listening);
+        self.resources.drain.spawn("partition claims", hear(claims, myself.clone(), ended));
+    }
+
+    fn taken(&mut self, ownership: Ownership) -> Result<(), ActorProcessingErr> {
         self.ownership = Some(ownership);
-        self.resources.owned.fetch_add(1, Ordering::Relaxed);
-        for conversation in std::mem::take(&mut self.woken) {
-            self.conversation(myself, conversation).await?;
-        }
+        self.hold = Some(self.resources.holdings.hold(self.number, ownership.epoch));
+        self.worker.cast(worker::Message::Taken(self.number))?;
         Ok(())
     }
 
@@ -168,9 +236,6 @@ impl State {
         myself: &ActorRef<Message>,
         delivery: Box<Delivery>,
     ) -> Result<(), ActorProcessingErr> {
-        if self.draining {
-            return Ok(());
-        }
         let Some(child) = self.conversation(myself, delivery.conversation).await? else { return Ok(()) };
         child.delivered += 1;
         // Fails if the conversation has just failed: then its supervision event has the turn delivered again.
@@ -183,13 +248,14 @@ impl State {
         myself: &ActorRef<Message>,
         id: ConversationId,
     ) -> Result<Option<&mut Child>, ActorProcessingErr> {
-        let Some(ownership) = self.ownership.filter(|_| !self.draining) else { return Ok(None) };
+        let Some(ownership) = self.ownership.filter(|_| !self.releasing) else { return Ok(None) };
         if !self.conversations.contains_key(&id) {
             let resources = self.resources.clone();
             let arguments = conversation::Arguments { resources, id, ownership, partition: myself.clone() };
             let (actor, _) = Actor::spawn_linked(None, Conversation, arguments, myself.get_cell()).await?;
             self.names.insert(actor.get_id(), id);
             self.conversations.insert(id, Child { actor, delivered: 0 });
+            self.count();
         }
         Ok(self.conversations.get_mut(&id))
     }
@@ -200,111 +266,83 @@ impl State {
         {
             self.names.remove(&child.actor.get_id());
             child.actor.stop(Some("idle".into()));
+            self.count();
         }
     }
 
-    fn forget(&mut self, actor: ActorId) {
-        if let Some(id) = self.names.remove(&actor) {
-            self.conversations.remove(&id);
+    fn forget(&mut self, actor: ActorId) -> Option<ConversationId> {
+        let id = self.names.remove(&actor)?;
+        self.conversations.remove(&id);
+        self.count();
+        Some(id)
+    }
+
+    fn count(&self) {
+        if let Some(hold) = &self.hold {
+            hold.conversations.store(self.conversations.len(), Ordering::Relaxed);
         }
     }
 
-    fn drain(&mut self, myself: &ActorRef<Message>) {
-        self.draining = true;
-        self.intake = None;
-        for child in self.conversations.values() {
-            let _ = child.actor.cast(conversation::Message::Drain);
+    fn claimed(&mut self, myself: &ActorRef<Message>, worker: &str) {
+        tracing::info!(partition = self.number, to = worker, "handing the partition over");
+        self.release(myself, Some(self.resources.config.hand_over()));
+    }
+
+    fn release(&mut self, myself: &ActorRef<Message>, within: Option<Duration>) {
+        if let Some(within) = within {
+            myself.send_after(within, || Message::Overdue);
         }
-        self.stop_if_drained(myself);
+        if !self.releasing {
+            self.releasing = true;
+            self.intake = None;
+            for child in self.conversations.values() {
+                let _ = child.actor.cast(conversation::Message::Drain);
+            }
+        }
+        self.stop_if_released(myself);
+    }
+
+    fn overdue(&self, myself: &ActorRef<Message>) {
+        let conversations = self.conversations.len();
+        tracing::info!(partition = self.number, conversations, "leaving what still runs to the next owner");
+        myself.stop(Some("overdue".into()));
     }
 
     /// The partition has a later owner: nothing here may write any more.
-    fn let_all_go(&mut self, myself: &ActorRef<Message>, reason: &str) {
-        if let Some(Ownership { partition, epoch }) = self.ownership {
+    fn let_all_go(&mut self, myself: &ActorRef<Message>) {
+        if let Some(Ownership { partition, epoch }) = self.ownership.filter(|_| !self.fenced) {
             tracing::warn!(partition, epoch, "the partition has a later owner");
         }
-        myself.stop(Some(reason.into()));
+        self.fenced = true;
+        myself.stop(Some("fenced".into()));
     }
 
-    fn stop_if_drained(&self, myself: &ActorRef<Message>) {
-        if self.draining && self.conversations.is_empty() {
-            myself.stop(Some("drained".into()));
-        }
-    }
-}
-
-impl Drop for State {
-    fn drop(&mut self) {
-        if self.ownership.is_some() {
-            self.resources.owned.fetch_sub(1, Ordering::Relaxed);
+    fn stop_if_released(&self, myself: &ActorRef<Message>) {
+        if self.releasing && self.conversations.is_empty() {
+            myself.stop(Some("released".into()));
         }
     }
 }
 
-/// Takes the partition, and hands on what the stream delivers.
-struct Intake {
-    again: Arc<Notify>,
-}
-
-impl Intake {
-    async fn run(
-        &self,
-        resources: &Resources,
-        partitions: &Partitions,
-        number: u16,
-        partition: &ActorRef<Message>,
-    ) {
-        let ownership = self.own(resources, number).await;
-        if partition.cast(Message::Taken(ownership)).is_err() {
-            return;
-        }
-        loop {
-            match partitions.take(number).await {
-                Ok(deliveries) => {
-                    if self.hand_on(deliveries, partition).await.is_err() {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(partition = number, %error, "a partition could not be read; trying again")
-                }
+/// Passes claims on, and answers them when the partition is let go of; also those that come at the last moment, as who waits
+/// for an answer in vain waits for long.
+async fn hear(mut claims: Claims, partition: ActorRef<Message>, mut released: oneshot::Receiver<()>) {
+    let mut waiting: Vec<Claim> = Vec::new();
+    loop {
+        tokio::select! {
+            _ = &mut released => break,
+            Some(claim) = claims.next() => {
+                // Fails if the actor has ended: then the claim is answered in a moment.
+                let _ = partition.cast(Message::Claimed(claim.worker.clone()));
+                waiting.push(claim);
             }
-            tokio::time::sleep(RETRY).await;
+            else => break,
         }
     }
-
-    /// Makes the partition ours, in Postgres: the one place that decides.
-    async fn own(&self, resources: &Resources, number: u16) -> Ownership {
-        let partition = i16::try_from(number).unwrap_or(i16::MAX);
-        loop {
-            match resources.store.take_partition(partition, &resources.worker).await {
-                Ok(ownership) => {
-                    metrics::counter!("omnichat_partitions_taken_total").increment(1);
-                    tracing::debug!(partition, epoch = ownership.epoch, "took the partition");
-                    return ownership;
-                }
-                Err(error) => {
-                    tracing::warn!(partition, %error, "a partition could not be taken; trying again")
-                }
-            }
-            tokio::time::sleep(RETRY).await;
-        }
+    for claim in waiting {
+        claim.released().await;
     }
-
-    /// Until the stream has to be asked again. Err when the partition is gone.
-    async fn hand_on(&self, mut deliveries: Deliveries, partition: &ActorRef<Message>) -> Result<(), ()> {
-        loop {
-            let delivery = tokio::select! {
-                delivery = deliveries.next() => delivery,
-                () = self.again.notified() => return Ok(()),
-            };
-            match delivery {
-                Ok(delivery) => partition.cast(Message::Delivered(Box::new(delivery))).map_err(drop)?,
-                Err(error) => {
-                    tracing::warn!(%error, "taking the deliveries again");
-                    return Ok(());
-                }
-            }
-        }
+    while let Ok(Some(claim)) = timeout(LAST_CLAIMS, claims.next()).await {
+        claim.released().await;
     }
 }

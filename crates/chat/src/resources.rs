@@ -1,13 +1,11 @@
 //! What every actor of this process works with.
 
-use std::sync::{Arc, atomic::AtomicU16};
-
 use bus::Bus;
 use host::{Drain, share::Shares};
 use llm::Gateway;
 use wire::UserId;
 
-use crate::{Config, store::Store, writer::Writer};
+use crate::{Config, holdings::Holdings, store::Store, writer::Writer};
 
 /// Shared by all actors.
 pub struct Resources {
@@ -23,10 +21,10 @@ pub struct Resources {
     pub config: Config,
     /// Owns the tasks.
     pub drain: Drain,
-    /// Names this process in the database.
+    /// Names this process among the workers, and in the database.
     pub worker: String,
     /// Turns that run now, by user.
     pub running: Shares<UserId>,
     /// Partitions that this process owns now.
-    pub owned: Arc<AtomicU16>,
+    pub holdings: Holdings,
 }

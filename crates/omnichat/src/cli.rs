@@ -70,6 +70,8 @@ pub enum Command {
     },
     /// Show what is reachable, with which versions and settings
     Doctor,
+    /// Show which worker owns which partition, since when, and how many turns it has in hand
+    Partitions,
     /// Ask a running process whether it is ready
     ///
     /// For the health checks of containers, whose image has neither a shell nor curl.

@@ -11,6 +11,7 @@ mod limits;
 mod models;
 mod nats;
 mod openapi;
+mod partitions;
 mod reload;
 mod roles;
 mod schema;
@@ -71,6 +72,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Migrate => schema::migrate(&cli.shared).await,
             Command::Provision { check } => streams::provision(&cli.shared, check).await,
             Command::Doctor => doctor::run(&cli.shared).await,
+            Command::Partitions => partitions::run(&cli.shared).await,
             Command::Health { address } => health::run(address).await,
             Command::Config { template } => config::show(&cli.shared, template),
             Command::Nats { command } => nats::run(command).await,

@@ -204,6 +204,21 @@ impl World {
         old
     }
 
+    /// Starts one more process of this role beside the one that runs; it is the caller's.
+    pub async fn join(&mut self, role: Role) -> Process {
+        let first = self.running(role).process.take().expect("it runs");
+        self.spawn(role);
+        let address = self.door.address();
+        self.ready(role).await;
+        self.door.move_to(address);
+        self.running(role).process.replace(first).expect("it was started")
+    }
+
+    /// What `omnichat` says to these arguments, in this world.
+    pub async fn ask(&self, arguments: &[&str]) -> String {
+        process::run(self.command(arguments)).await
+    }
+
     /// What the process of this role has logged since its last start.
     pub fn logged(&mut self, role: Role) -> String {
         self.running(role).process.as_ref().expect("it runs").logged()

@@ -25,6 +25,7 @@ pub mod limit;
 pub mod limits;
 pub mod operation;
 pub mod operations;
+pub mod owned;
 pub mod page;
 pub mod project;
 pub mod prompt;

@@ -33,6 +33,24 @@ pub fn partition_filter(partition: u16) -> String {
     format!("omnichat.q.p.{partition}.>")
 }
 
+/// What workers tell each other: `omnichat.i.cluster.beat`.
+pub fn cluster(what: &str) -> String {
+    format!("omnichat.i.cluster.{what}")
+}
+
+/// Where one worker answers that it is there.
+pub fn presence(worker: &str) -> String {
+    format!("omnichat.i.presence.{worker}")
+}
+
+/// Where the owner of a partition hears who is to have it next.
+pub fn owner(partition: u16) -> String {
+    format!("omnichat.i.owner.{partition}")
+}
+
+/// Where every worker answers what it owns.
+pub const OWNED: &str = "omnichat.i.owned";
+
 /// The inbox prefix of a user's direct connection.
 pub fn user_inbox(user: UserId) -> String {
     format!("_INBOX.{user}")
@@ -85,5 +103,29 @@ pub const CHANNELS: &[Channel] = &[
         from: "chat (front)",
         to: "chat (owner of the partition)",
         summary: "A repeated send, to be answered with the outcome of the first.",
+    },
+    Channel {
+        pattern: "omnichat.i.cluster.{what}",
+        from: "chat",
+        to: "chat (every worker)",
+        summary: "A worker is there (`beat`), asks who is (`hello`), leaves (`leaves`), or has seen another one `dead`.",
+    },
+    Channel {
+        pattern: "omnichat.i.presence.{worker}",
+        from: "chat",
+        to: "chat (that worker)",
+        summary: "Asks a worker for a sign of life.",
+    },
+    Channel {
+        pattern: "omnichat.i.owner.{partition}",
+        from: "chat",
+        to: "chat (owner of the partition)",
+        summary: "Asks the owner to hand the partition over; it answers `draining`, then `released`.",
+    },
+    Channel {
+        pattern: "omnichat.i.owned",
+        from: "an operator's command",
+        to: "chat (every worker)",
+        summary: "Asks every worker which partitions it owns.",
     },
 ];

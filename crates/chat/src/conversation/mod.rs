@@ -256,6 +256,7 @@ impl State {
         let window = Window::new(config.history_messages_max, config.history_bytes_max, &history.turns);
         for turn in history.turns.into_iter().filter_map(HeldTurn::found) {
             tracing::info!(turn = %turn.id, conversation = %self.id, "found an open turn; going on with it");
+            metrics::counter!("omnichat_rescued_turns_total").increment(1);
             self.turns.push_back(turn);
         }
         self.stage = Stage::Ready(Known {

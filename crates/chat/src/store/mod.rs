@@ -11,7 +11,7 @@ mod turns;
 pub use graveyard::Graveyard;
 pub(crate) use history::settings_from;
 pub use history::{History, OpenTurn, PastTurn};
-pub use partitions::Attempt;
+pub use partitions::{Attempt, PartitionOwner};
 use sqlx::PgPool;
 use uuid::Uuid;
 use wire::{List, Page};

@@ -1,5 +1,6 @@
 //! Who owns a partition: the truth, and the fence of every write of a turn.
 
+use time::OffsetDateTime;
 use wire::{ConversationId, TurnId};
 
 use super::Store;
@@ -19,6 +20,30 @@ impl Store {
         .fetch_one(&self.pool)
         .await?;
         Ok(Ownership { partition, epoch })
+    }
+
+    /// Every partition that was ever owned, by number.
+    pub async fn partition_owners(&self) -> sqlx::Result<Vec<PartitionOwner>> {
+        sqlx::query_as!(
+            PartitionOwner,
+            "select partition, epoch, worker, taken_at from partition_owner order by partition",
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Which of these have a later owner.
+    pub async fn lost_partitions(&self, owned: &[Ownership]) -> sqlx::Result<Vec<Ownership>> {
+        let rows = sqlx::query!(
+            r#"select o.partition as "partition!", o.epoch as "epoch!"
+               from unnest($1::smallint[], $2::bigint[]) as o (partition, epoch)
+               where (select p.epoch from partition_owner p where p.partition = o.partition) is distinct from o.epoch"#,
+            &owned.iter().map(|it| it.partition).collect::<Vec<_>>(),
+            &owned.iter().map(|it| it.epoch).collect::<Vec<_>>(),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| Ownership { partition: row.partition, epoch: row.epoch }).collect())
     }
 
     /// Records a repeated call to the provider before it is made.
@@ -50,29 +75,42 @@ impl Store {
         })
     }
 
-    /// The conversations of these partitions with turns that were accepted between two ages, in minutes, and have no
+    /// The conversations of these partitions with turns that were accepted between two ages, in seconds, and have no
     /// outcome.
     pub async fn open_conversations(
         &self,
         partitions: &[i16],
-        younger: i32,
-        older: i32,
+        younger_s: i32,
+        older_s: i32,
     ) -> sqlx::Result<Vec<(i16, ConversationId)>> {
         let rows = sqlx::query!(
             r#"select distinct t.partition, t.conversation_id
                from turns t
-               where t.created_at > now() - make_interval(mins => $3)
-                 and t.created_at <= now() - make_interval(mins => $2)
+               where t.created_at > now() - make_interval(secs => $3)
+                 and t.created_at <= now() - make_interval(secs => $2)
                  and t.partition = any ($1)
                  and (select o.turn_id from outcomes o where o.turn_id = t.id) is null"#,
             partitions,
-            younger,
-            older,
+            f64::from(younger_s),
+            f64::from(older_s),
         )
         .fetch_all(&self.pool)
         .await?;
         Ok(rows.into_iter().map(|row| (row.partition, row.conversation_id.into())).collect())
     }
+}
+
+/// Who owns a partition, by Postgres's word.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartitionOwner {
+    /// Which.
+    pub partition: i16,
+    /// Counts its owners.
+    pub epoch: i64,
+    /// The name of the owner.
+    pub worker: String,
+    /// Since when.
+    pub taken_at: OffsetDateTime,
 }
 
 /// Whether a repeated call may be made.

@@ -17,7 +17,6 @@ both_layouts![
     a_turn_whose_worker_was_killed_is_finished_by_the_next,
     a_turn_that_was_interrupted_too_often_is_given_up,
     a_turn_outlives_the_queue,
-    a_turn_is_found_before_its_partition_is_taken,
     a_turn_outlives_the_ingress,
     a_worker_that_was_frozen_changes_nothing,
 ];
@@ -88,26 +87,6 @@ async fn a_turn_outlives_the_queue(layout: Layout) {
     assert_eq!(again["response"], answer(&[Message::user(SLOW)]));
     ana.send(&conversation, "And now?").await.ok();
     assert_eq!(Ledger::of(&world).await, Ledger::all_answered(2, 1));
-}
-
-async fn a_turn_is_found_before_its_partition_is_taken(layout: Layout) {
-    let mut world = world(layout).start().await;
-    let ana = world.user().await;
-    let conversation = ana.conversation().await;
-    let sender = sending(&ana, &conversation, SLOW, "k1");
-    provider_was_called(&world, 1).await;
-    world.kill(Role::Chat);
-    sender.abort();
-    world.lose_queue().await;
-    let mut taking = world.sql().begin().await.unwrap();
-    sqlx::query("lock table partition_owner").execute(&mut *taking).await.unwrap();
-    world.begin(Role::Chat);
-    let found = async || world.logged(Role::Chat).contains("open turns").then_some(());
-    eventually("the turn is found", SOON, found).await;
-    taking.commit().await.unwrap();
-    world.ready(Role::Chat).await;
-    ended(&world, 1).await;
-    assert_eq!(Ledger::of(&world).await, Ledger::all_answered(1, 1));
 }
 
 async fn a_turn_outlives_the_ingress(layout: Layout) {
