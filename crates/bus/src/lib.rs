@@ -6,7 +6,7 @@
 //!   `discovery`: what `nats micro` shows of them
 //! - [`queue`]: the front's way into the stream of turns
 //! - [`partitions`], [`delivery`]: the owner's way out of it
-//! - [`live`]: events, told to whom it may concern
+//! - [`live`]: events, told to whom it may concern, and listened to
 //! - [`provision`]: stream and consumers, made from data
 //! - [`callout`]: who of the users may connect, and to what; [`connections`]: those who are, and how to end them
 
@@ -35,6 +35,7 @@ pub use context::Context;
 pub use delivery::{AckHandle, Delivery};
 pub use endpoints::{Endpoints, SubscribeError, observe};
 pub use incoming::Incoming;
+pub use live::{Noticed, TurnEvents};
 pub use partitions::{Deliveries, PartitionError, Partitions};
 pub use provision::{Difference, ProvisionError, Provisioner};
 pub use queue::{Enqueued, Queue, QueueError, QueuedTurn};

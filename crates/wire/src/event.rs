@@ -24,10 +24,14 @@ pub enum TurnEvent {
         /// The model asked for.
         model: String,
     },
-    /// The answer goes on.
+    /// The answer goes on. Attempt and offset say which part of which text it is, whatever else was heard.
     Delta {
         /// What comes next.
         text: String,
+        /// The call that it is an answer of, from 1.
+        attempt: i16,
+        /// Bytes of that answer before it.
+        offset: u32,
     },
     /// The model is called again: drop the text so far.
     Restarted {
