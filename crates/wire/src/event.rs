@@ -12,8 +12,8 @@ pub enum TurnEvent {
     Accepted {
         /// The turn.
         turn_id: TurnId,
-        /// Turns of this conversation before it.
-        queue_position: u32,
+        /// Turns of this conversation before it, at that moment; null for who hears of it later.
+        queue_position: Option<u32>,
     },
     /// The model is being called.
     Started {

@@ -95,6 +95,9 @@ impl Frames {
 
     /// The record of the turn: while it runs, it tells no more than that; when it has ended, all that the reader lacks.
     pub fn learn(&mut self, turn: &Turn) {
+        if self.at < Position::ACCEPTED {
+            self.show(Position::ACCEPTED, TurnEvent::Accepted { turn_id: self.turn, queue_position: None });
+        }
         if turn.status == TurnStatus::Running {
             // While nothing is shown, `started` is still to come.
             if self.attempt > 0 {

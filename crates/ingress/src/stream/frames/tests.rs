@@ -48,7 +48,7 @@ fn record(status: TurnStatus, attempt: i16, answer: Option<&str>) -> Turn {
 }
 
 fn accepted() -> TurnEvent {
-    TurnEvent::Accepted { turn_id: turn(), queue_position: 0 }
+    TurnEvent::Accepted { turn_id: turn(), queue_position: Some(0) }
 }
 
 fn begun(attempt: i16) -> TurnEvent {
@@ -122,11 +122,17 @@ fn who_hears_everything_is_shown_it_as_it_comes() {
 #[test]
 fn who_comes_afterwards_is_shown_the_whole() {
     let hello = record(TurnStatus::Completed, 2, Some("Hello"));
-    expect(&read(0, &[], Some(&hello)), &[(20_000_006, "+Hello"), (29_000_000, "completed")]);
+    expect(
+        &read(0, &[], Some(&hello)),
+        &[(1, "accepted"), (20_000_006, "+Hello"), (29_000_000, "completed")],
+    );
     let failed = record(TurnStatus::Failed, 1, None);
-    expect(&read(0, &[], Some(&failed)), &[(19_000_000, "failed")]);
+    expect(&read(0, &[], Some(&failed)), &[(1, "accepted"), (19_000_000, "failed")]);
     let cancelled = record(TurnStatus::Cancelled, 1, Some("Hel"));
-    expect(&read(0, &[], Some(&cancelled)), &[(10_000_004, "+Hel"), (19_000_000, "cancelled")]);
+    expect(
+        &read(0, &[], Some(&cancelled)),
+        &[(1, "accepted"), (10_000_004, "+Hel"), (19_000_000, "cancelled")],
+    );
     expect(&read(10_000_006, &[], Some(&cancelled)), &[(19_000_000, "cancelled")]);
 }
 
@@ -134,7 +140,10 @@ fn who_comes_afterwards_is_shown_the_whole() {
 fn beyond_a_gap_nothing_is_shown_until_the_end() {
     let hello = record(TurnStatus::Completed, 1, Some("Hello"));
     let late = [delta(1, 3, "l"), delta(1, 4, "o")];
-    expect(&read(0, &late, Some(&hello)), &[(10_000_006, "+Hello"), (19_000_000, "completed")]);
+    expect(
+        &read(0, &late, Some(&hello)),
+        &[(1, "accepted"), (10_000_006, "+Hello"), (19_000_000, "completed")],
+    );
     let torn = [begun(1), delta(1, 0, "H"), delta(1, 3, "l"), delta(1, 4, "o")];
     let expected =
         [(10_000_001, "started"), (10_000_002, "+H"), (10_000_006, "+ello"), (19_000_000, "completed")];
@@ -164,7 +173,7 @@ fn another_call_makes_the_text_void() {
     expect(&read(10_000_003, &[], Some(&hello)), &caught_up);
     let runs = record(TurnStatus::Running, 2, None);
     expect(&read(10_000_003, &[], Some(&runs)), &[(20_000_001, "restarted")]);
-    expect(&read(0, &[], Some(&runs)), &[]);
+    expect(&read(0, &[], Some(&runs)), &[(1, "accepted")]);
 }
 
 #[test]
