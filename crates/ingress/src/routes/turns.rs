@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
+use serde_json::{Value, json};
 use wire::{TurnId, operations::GET_TURN};
 
 use crate::{address::PathId, answer::Answer, caller::Caller, route::Told, stream::Position};
@@ -13,9 +14,24 @@ pub(crate) const EVENTS: Told = Told {
         of `completed`, `failed`, `cancelled`, after which the stream ends. A stream that ends before can be picked up: the `id` \
         of the last event goes into `Last-Event-ID`.",
     media_type: "text/event-stream",
-    schema: || serde_json::json!({ "type": "string" }),
+    schema: event,
     or_503: false,
 };
+
+/// One event: readers of descriptions take the schema of a stream for that of each of its events.
+fn event() -> Value {
+    let names = ["accepted", "started", "delta", "restarted", "completed", "failed", "cancelled"];
+    let id = "Names the event, and what its reader has by then: `<turn>:<number>`.";
+    json!({
+        "type": "object",
+        "required": ["id", "event", "data"],
+        "properties": {
+            "id": { "type": "string", "pattern": "^[0-9a-f-]{36}:[0-9]{1,8}$", "description": id },
+            "event": { "enum": names, "description": "What happened." },
+            "data": { "type": "string", "contentMediaType": "application/json", "description": "More about it, as JSON." },
+        },
+    })
+}
 
 pub(crate) async fn get(caller: Caller, PathId(turn): PathId<TurnId>) -> Answer {
     caller.ask(&GET_TURN, &[&turn], Bytes::new()).await
