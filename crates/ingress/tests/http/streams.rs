@@ -153,12 +153,16 @@ impl Reader {
 
     /// The next event: number, name and text.
     async fn event(&mut self) -> (u64, String, String) {
-        let block = loop {
-            let block = self.next().await.expect("an event comes");
-            if !block.starts_with(':') {
-                break block;
+        // Comments come for ever.
+        let block = timeout(PATIENCE, async {
+            loop {
+                let block = self.next().await.expect("an event comes");
+                if !block.starts_with(':') {
+                    return block;
+                }
             }
-        };
+        });
+        let block = block.await.expect("an event comes in time");
         let fields: Vec<_> = block.lines().map(|line| line.split_once(": ").unwrap()).collect();
         let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["id", "event", "data"], "{block}");
