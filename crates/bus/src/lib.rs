@@ -7,7 +7,7 @@
 //! - [`queue`]: the front's way into the stream of turns
 //! - [`partitions`], [`delivery`]: the owner's way out of it
 //! - [`cluster`]: which workers are alive; [`handover`]: passing a partition from one to another
-//! - [`live`]: events, told to whom it may concern
+//! - [`live`]: events, told to whom it may concern, and listened to
 //! - [`provision`]: stream and consumers, made from data
 //! - [`callout`]: who of the users may connect, and to what; [`connections`]: those who are, and how to end them
 
@@ -40,6 +40,7 @@ pub use delivery::{AckHandle, Delivery};
 pub use endpoints::{Endpoints, SubscribeError, observe};
 pub use handover::{Asked, Claim, Claims};
 pub use incoming::Incoming;
+pub use live::{Noticed, TurnEvents};
 pub use partitions::{Backlog, Deliveries, PartitionError, Partitions};
 pub use provision::{Difference, ProvisionError, Provisioner};
 pub use queue::{Enqueued, Queue, QueueError, QueuedTurn};

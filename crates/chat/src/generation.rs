@@ -154,7 +154,7 @@ impl Call<'_> {
         };
         let started = Instant::now();
         let answering = self.resources.gateway.call(prompt).await?;
-        let completion = self.listen(answering).await?;
+        let completion = self.listen(attempt, answering).await?;
         metrics::histogram!("omnichat_provider_call_seconds").record(started.elapsed().as_secs_f64());
         Ok(completion)
     }
@@ -174,7 +174,7 @@ impl Call<'_> {
 
     /// Gathers the answer, telling it in frames of some 40 ms. An answer that comes whole within the first frame is not
     /// told in parts at all: the completed event carries it.
-    async fn listen(&mut self, mut answering: Answering) -> Result<Completion, CallFailure> {
+    async fn listen(&mut self, attempt: i16, mut answering: Answering) -> Result<Completion, CallFailure> {
         let (mut text, mut shown) = (String::new(), 0);
         let mut frame_due: Option<tokio::time::Instant> = None;
         loop {
@@ -193,7 +193,7 @@ impl Call<'_> {
                 }
                 Some(Event::Finished(finish)) => {
                     if shown > 0 && shown < text.len() {
-                        self.tell(TurnEvent::Delta { text: text[shown..].to_owned() }).await;
+                        self.tell(delta(attempt, &text, shown)).await;
                     }
                     return Ok(completion(text, finish));
                 }
@@ -201,7 +201,7 @@ impl Call<'_> {
             }
             let due = frame_due.is_some_and(|due| due <= tokio::time::Instant::now());
             if due || text.len() - shown > COALESCE_BYTES {
-                self.tell(TurnEvent::Delta { text: text[shown..].to_owned() }).await;
+                self.tell(delta(attempt, &text, shown)).await;
                 shown = text.len();
                 frame_due = None;
             }
@@ -212,6 +212,13 @@ impl Call<'_> {
         self.told += 1;
         self.resources.bus.tell(self.user, self.turn, self.told, &event).await;
     }
+}
+
+/// What of `text` is beyond what was shown.
+fn delta(attempt: i16, text: &str, shown: usize) -> TurnEvent {
+    // An answer is bounded far below this.
+    let offset = u32::try_from(shown).unwrap_or(u32::MAX);
+    TurnEvent::Delta { text: text[shown..].to_owned(), attempt, offset }
 }
 
 fn completion(text: String, finish: llm::Finish) -> Completion {

@@ -3,11 +3,11 @@
 use std::{fmt::Display, sync::Arc, time::Duration};
 
 use axum::extract::FromRequestParts;
-use bus::{CallError, Reply, Request};
+use bus::{CallError, Context, Reply, Request};
 use bytes::Bytes;
 use http::{header::LINK, request::Parts};
 use uuid::Uuid;
-use wire::{Fault, FaultCode, Identity, Operation, OperationInfo};
+use wire::{Fault, FaultCode, Identity, Operation, OperationInfo, UserId};
 
 use crate::{
     answer::{self, Answer, Refusal},
@@ -93,7 +93,7 @@ impl Caller {
         idempotency_key: Option<String>,
         timeout: Duration,
     ) -> Result<Reply, CallError> {
-        let user = self.identity.user_id;
+        let user = self.user();
         let subject_ids: Vec<_> = [&user as SubjectId<'_>].into_iter().chain(ids.iter().copied()).collect();
         self.visitor.call(&operation.info, &subject_ids, body, idempotency_key, timeout).await
     }
@@ -107,6 +107,21 @@ impl Caller {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Who calls.
+    pub fn user(&self) -> UserId {
+        self.identity.user_id
+    }
+
+    /// The names of the request.
+    pub fn context(&self) -> &Context {
+        &self.visitor.exchange.context
+    }
+
+    /// Whether the credential is still good; also no if that cannot be found out any more.
+    pub async fn is_still_let_in(&self) -> bool {
+        self.door().credentials.prove(&self.credential, self.context()).await.is_ok()
     }
 
     /// The session of the caller's token, if it has one.

@@ -54,13 +54,26 @@ pub struct Config {
     #[config(default = 60)]
     pub idle_timeout_s: NonZeroU32,
 
+    /// How often the reader of a stream hears at least that it is still there.
+    #[config(default = 15)]
+    pub stream_heartbeat_s: NonZeroU32,
+
+    /// How long a stream waits, once its buffer is full, for a reader who takes nothing of it.
+    #[config(default = 10)]
+    pub stream_stall_s: NonZeroU32,
+
+    /// How long a stream may be open, before its reader is sent to pick it up again.
+    #[config(default = 1800)]
+    pub stream_life_s: NonZeroU32,
+
     /// Proxies in front of this process, as addresses or networks like `10.0.0.0/8`: only they are believed when they name
     /// the client in `X-Forwarded-For`.
     #[config(default = [])]
     pub trusted_proxies: Vec<String>,
 }
 
-/// How often one address may ask per minute, before it is known who asks. 0 turns a limit off.
+/// How often one address may ask per minute, before it is known who asks, and how many streams may be open. 0 turns a
+/// limit off.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Logins.
@@ -69,4 +82,8 @@ pub struct Limits {
     pub registrations_per_address_per_min: u32,
     /// Refreshed sessions.
     pub refreshes_per_address_per_min: u32,
+    /// Open streams of one user.
+    pub streams_per_user: u32,
+    /// Open streams of all.
+    pub streams_per_node: u32,
 }

@@ -22,7 +22,7 @@ const PREFLIGHT: [(HeaderName, HeaderValue); 3] = [
     (ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE")),
     (
         ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("authorization, content-type, idempotency-key, x-request-id"),
+        HeaderValue::from_static("authorization, content-type, idempotency-key, last-event-id, x-request-id"),
     ),
     (ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
 ];

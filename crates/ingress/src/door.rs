@@ -3,11 +3,19 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use bus::Bus;
+use host::Drain;
 use identity::Verifier;
-use wire::limit::{LOGINS, REFRESHES, REGISTRATIONS};
+use wire::{
+    UserId,
+    limit::{LOGINS, REFRESHES, REGISTRATIONS, STREAMS, STREAMS_PER_USER},
+};
 
 use crate::{
-    Config, Limits, StartError, cors::Origins, credentials::Credentials, peer::TrustedProxies,
+    Config, Limits, StartError,
+    cors::Origins,
+    credentials::Credentials,
+    peer::TrustedProxies,
+    slots::{Bound, Slots},
     throttle::Throttle,
 };
 
@@ -23,12 +31,23 @@ pub(crate) struct Door {
     pub request_timeout: Duration,
     pub body_read_timeout: Duration,
     pub total_timeout: Duration,
+    pub streams: Arc<Slots<UserId>>,
+    pub stream_heartbeat: Duration,
+    pub stream_stall: Duration,
+    pub stream_life: Duration,
+    pub drain: Drain,
 }
 
 impl Door {
     /// # Errors
     /// [`StartError::Origin`], [`StartError::Proxy`].
-    pub fn new(config: &Config, limits: &Limits, bus: Bus, verifier: Verifier) -> Result<Self, StartError> {
+    pub fn new(
+        config: &Config,
+        limits: &Limits,
+        bus: Bus,
+        verifier: Verifier,
+        drain: &Drain,
+    ) -> Result<Self, StartError> {
         let proxies = TrustedProxies::parse(&config.trusted_proxies).map_err(StartError::Proxy)?;
         let throttle = |limit, per_min| Throttle::new(limit, per_min, &proxies);
         Ok(Self {
@@ -42,6 +61,14 @@ impl Door {
             request_timeout: seconds(config.request_timeout_s),
             body_read_timeout: seconds(config.body_read_timeout_s),
             total_timeout: seconds(config.total_timeout_s),
+            streams: Slots::new(
+                Bound { limit: &STREAMS, max: limits.streams_per_node },
+                Bound { limit: &STREAMS_PER_USER, max: limits.streams_per_user },
+            ),
+            stream_heartbeat: seconds(config.stream_heartbeat_s),
+            stream_stall: seconds(config.stream_stall_s),
+            stream_life: seconds(config.stream_life_s),
+            drain: drain.clone(),
         })
     }
 }

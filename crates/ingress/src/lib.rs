@@ -7,7 +7,7 @@
 //! - `exchange`: what surrounds every request; `head`: what it may not exceed; `record`: its line in the log and its count; `cors`: which pages may read
 //!   the answer
 //! - `credential`, `address`, `body`: what a request says, taken apart; `credentials`: whose a credential is
-//! - `caller`: calls over the bus; `send`: the one call that may take minutes
+//! - `caller`: calls over the bus; `send`: the one call that may take minutes; `stream`: events, told while they happen
 //! - `peer`, `throttle`: where a request comes from, and how often; `deadline`: how long it may take; `reader`: who may
 //!   read what machines ask about
 //! - `answer`: replies and faults as HTTP
@@ -37,6 +37,7 @@ mod send;
 mod server;
 mod slots;
 mod socket;
+mod stream;
 mod throttle;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -67,8 +68,9 @@ pub async fn start(
     describe(credentials::METRICS);
     describe(record::METRICS);
     describe(server::METRICS);
+    describe(stream::METRICS);
     describe(limit::METRICS);
-    let door = Door::new(config, limits, bus, verifier)?;
+    let door = Door::new(config, limits, bus, verifier, drain)?;
     let router = router::router(Arc::new(door), vitals, Readers::new(config)?);
     let server = Server::new(config, router, drain)?;
     let (listener, address) = server::listen(config.listen).await?;

@@ -40,6 +40,8 @@ pub(crate) enum Does {
     Ask(&'static OperationInfo),
     /// It answers by itself.
     Tell(&'static Told),
+    /// It tells the events of a turn, to whoever may ask for this operation.
+    Stream(&'static Told, &'static OperationInfo),
 }
 
 /// What a route answers by itself.
@@ -158,16 +160,21 @@ impl Entry {
     pub fn name(&self) -> String {
         match self.does {
             Does::Ask(operation) => operation.name.to_lowercase(),
-            Does::Tell(told) => told.name.to_owned(),
+            Does::Tell(told) | Does::Stream(told, _) => told.name.to_owned(),
         }
     }
 
     /// The operation that it asks for.
     pub const fn operation(&self) -> Option<&'static OperationInfo> {
         match self.does {
-            Does::Ask(operation) => Some(operation),
+            Does::Ask(operation) | Does::Stream(_, operation) => Some(operation),
             Does::Tell(_) => None,
         }
+    }
+
+    /// Whether it tells events.
+    pub const fn is_stream(&self) -> bool {
+        matches!(self.does, Does::Stream(..))
     }
 
     /// Whether one has to say who asks.
@@ -189,11 +196,11 @@ impl Entry {
     pub fn faults(&self) -> Vec<FaultCode> {
         use FaultCode::{
             AccountDisabled, BodyTooLarge, HeadersTooLarge, InsufficientScope, Internal, InvalidBody,
-            InvalidCursor, InvalidToken, MalformedBody, MalformedRequest, MissingToken, Overloaded,
-            RateLimited, RequestTimedOut, TokenExpired, TooManyConnections, Unavailable,
+            InvalidCursor, InvalidEventId, InvalidToken, MalformedBody, MalformedRequest, MissingToken,
+            Overloaded, RateLimited, RequestTimedOut, TokenExpired, TooManyConnections, Unavailable,
             UnsupportedMediaType, UriTooLong,
         };
-        let rules: [(bool, &[FaultCode]); 6] = [
+        let rules: [(bool, &[FaultCode]); 7] = [
             (
                 true,
                 &[
@@ -217,6 +224,7 @@ impl Entry {
             ),
             (self.query.contains(&"cursor"), &[InvalidCursor, InvalidBody]),
             (self.is_limited(), &[RateLimited]),
+            (self.is_stream(), &[InvalidEventId, RateLimited]),
         ];
         let ruled = rules.into_iter().filter(|(applies, _)| *applies).flat_map(|(_, faults)| faults);
         let missing = self.parameters().filter_map(|name| IDS.iter().find(|(token, _)| *token == name));

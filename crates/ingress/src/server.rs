@@ -1,6 +1,11 @@
 //! Connections: accepted up to a bound, each a task of its own, all of them ended in order when the process drains.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{BoxError, Router, body::Body};
 use host::{Drain, limit::hit, telemetry::Metric};
@@ -20,14 +25,14 @@ use tokio::{
 };
 use wire::{
     Fault, FaultCode,
-    limit::{CONNECTIONS, HEAD_TIME, IDLE_TIME, Limit},
+    limit::{CONNECTIONS, CONNECTIONS_PER_ADDRESS, HEAD_TIME, IDLE_TIME, Limit},
 };
 
 use crate::{
     Config, StartError, answer,
     door::seconds,
     peer::{Peer, TrustedProxies, customer},
-    slots::{Slot, Slots},
+    slots::{Bound, Slot, Slots},
     socket::{Late, Patience, Progress, Socket},
 };
 
@@ -52,7 +57,7 @@ pub(crate) struct Server {
     http: http1::Builder,
     service: TowerToHyperService<Router>,
     patience: Patience,
-    slots: Arc<Slots>,
+    slots: Arc<Slots<IpAddr>>,
     refusals: Arc<Semaphore>,
     proxies: TrustedProxies,
     drain: Drain,
@@ -70,7 +75,10 @@ impl Server {
             http,
             service: TowerToHyperService::new(router),
             patience,
-            slots: Slots::new(config.connections_max, config.connections_per_address_max),
+            slots: Slots::new(
+                Bound { limit: &CONNECTIONS, max: config.connections_max.get() },
+                Bound { limit: &CONNECTIONS_PER_ADDRESS, max: config.connections_per_address_max },
+            ),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
             proxies: TrustedProxies::parse(&config.trusted_proxies).map_err(StartError::Proxy)?,
             drain: drain.clone(),
@@ -118,7 +126,7 @@ impl Server {
         }
     }
 
-    async fn serve(self: Arc<Self>, mut stream: TcpStream, peer: Peer, _slot: Slot) {
+    async fn serve(self: Arc<Self>, mut stream: TcpStream, peer: Peer, _slot: Slot<IpAddr>) {
         let progress = Arc::new(Progress::default());
         let served = self.converse(&mut stream, peer, &progress).await;
         match (progress.late(), served) {

@@ -1,72 +1,82 @@
-//! Places for connections: so many in all, and so many for one address.
+//! Places: so many in all, and so many for one of those who take them. Connections have them, and streams.
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
-    num::NonZeroU32,
+    hash::Hash,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use wire::limit::{CONNECTIONS, CONNECTIONS_PER_ADDRESS, Limit};
+use wire::limit::Limit;
 
-/// The places of a listener.
-pub(crate) struct Slots {
-    max: u32,
-    /// 0: as many as there are.
-    per_address_max: u32,
-    taken: Mutex<Taken>,
+/// Places, to be taken for a `K`.
+pub(crate) struct Slots<K: Hash + Eq> {
+    all: Bound,
+    of_one: Bound,
+    taken: Mutex<Taken<K>>,
 }
 
-#[derive(Default)]
-struct Taken {
+/// So many at a time; 0: no bound.
+pub(crate) struct Bound {
+    pub limit: &'static Limit,
+    pub max: u32,
+}
+
+struct Taken<K> {
     all: u32,
-    by_address: HashMap<IpAddr, u32>,
+    by_key: HashMap<K, u32>,
 }
 
 /// A place, free again when it is dropped.
-pub(crate) struct Slot {
-    slots: Arc<Slots>,
+pub(crate) struct Slot<K: Hash + Eq> {
+    slots: Arc<Slots<K>>,
     /// Whose it is, if that counts.
-    address: Option<IpAddr>,
+    key: Option<K>,
 }
 
-impl Slots {
-    pub fn new(max: NonZeroU32, per_address_max: u32) -> Arc<Self> {
-        Arc::new(Self { max: max.get(), per_address_max, taken: Mutex::default() })
+impl Bound {
+    const fn is_reached(&self, taken: u32) -> bool {
+        self.max > 0 && taken >= self.max
+    }
+}
+
+impl<K: Hash + Eq + Clone> Slots<K> {
+    pub fn new(all: Bound, of_one: Bound) -> Arc<Self> {
+        let taken = Mutex::new(Taken { all: 0, by_key: HashMap::new() });
+        Arc::new(Self { all, of_one, taken })
     }
 
-    /// Takes a place for a client at `address`; without one, for somebody who may have all of them.
+    /// Takes a place for `key`; without one, for somebody who may have all of them.
     ///
     /// # Errors
     /// The limit that was reached.
-    pub fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Slot, &'static Limit> {
-        let address = address.filter(|_| self.per_address_max > 0);
+    pub fn take(self: &Arc<Self>, key: Option<K>) -> Result<Slot<K>, &'static Limit> {
+        let key = key.filter(|_| self.of_one.max > 0);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.all >= self.max {
-            return Err(&CONNECTIONS);
+        if self.all.is_reached(taken.all) {
+            return Err(self.all.limit);
         }
-        if let Some(address) = address {
-            let own = taken.by_address.entry(address).or_default();
-            if *own >= self.per_address_max {
-                return Err(&CONNECTIONS_PER_ADDRESS);
+        if let Some(key) = &key {
+            let own = taken.by_key.entry(key.clone()).or_default();
+            if self.of_one.is_reached(*own) {
+                return Err(self.of_one.limit);
             }
             *own += 1;
         }
         taken.all += 1;
-        Ok(Slot { slots: self.clone(), address })
+        Ok(Slot { slots: self.clone(), key })
     }
 }
 
-impl Drop for Slot {
+impl<K: Hash + Eq> Drop for Slot<K> {
     fn drop(&mut self) {
         let mut taken = self.slots.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.all -= 1;
-        if let Some(address) = self.address
-            && let Some(own) = taken.by_address.get_mut(&address)
+        if let Some(key) = &self.key
+            && let Some(own) = taken.by_key.get_mut(key)
         {
             *own -= 1;
             if *own == 0 {
-                taken.by_address.remove(&address);
+                taken.by_key.remove(key);
             }
         }
     }
@@ -74,16 +84,23 @@ impl Drop for Slot {
 
 #[cfg(test)]
 mod tests {
+    use wire::limit::{CONNECTIONS, CONNECTIONS_PER_ADDRESS};
+
     use super::*;
 
-    fn refused(taken: Result<Slot, &'static Limit>) -> Option<&'static str> {
+    fn slots(all: u32, of_one: u32) -> Arc<Slots<char>> {
+        let bound = |limit, max| Bound { limit, max };
+        Slots::new(bound(&CONNECTIONS, all), bound(&CONNECTIONS_PER_ADDRESS, of_one))
+    }
+
+    fn refused(taken: Result<Slot<char>, &'static Limit>) -> Option<&'static str> {
         taken.err().map(|limit| limit.name)
     }
 
     #[test]
     fn one_too_many_is_refused_until_one_leaves() {
-        let slots = Slots::new(NonZeroU32::new(3).unwrap(), 2);
-        let [ana, bob] = [1, 2].map(|host| Some(IpAddr::from([192, 0, 2, host])));
+        let slots = slots(3, 2);
+        let [ana, bob] = ['a', 'b'].map(Some);
         let first = slots.take(ana).ok().unwrap();
         let _second = slots.take(ana).ok().unwrap();
         assert_eq!(refused(slots.take(ana)), Some("connections_per_address"));
@@ -97,18 +114,21 @@ mod tests {
         );
         drop(first);
         let _again = slots.take(ana).ok().unwrap();
-        assert_eq!(slots.taken.lock().unwrap().by_address.len(), 1, "who has left is forgotten");
+        assert_eq!(slots.taken.lock().unwrap().by_key.len(), 1, "who has left is forgotten");
     }
 
     #[test]
     fn some_may_have_all_and_with_zero_everybody_may() {
-        let slots = Slots::new(NonZeroU32::new(3).unwrap(), 1);
-        let held: Vec<_> = (0..3).map(|_| slots.take(None).ok().unwrap()).collect();
-        assert_eq!(refused(slots.take(None)), Some("connections"));
+        let few = slots(3, 1);
+        let held: Vec<_> = (0..3).map(|_| few.take(None).ok().unwrap()).collect();
+        assert_eq!(refused(few.take(None)), Some("connections"));
         drop(held);
-        let open = Slots::new(NonZeroU32::new(3).unwrap(), 0);
-        let ana = Some(IpAddr::from([192, 0, 2, 1]));
-        let _held: Vec<_> = (0..3).map(|_| open.take(ana).ok().unwrap()).collect();
-        assert_eq!(refused(open.take(ana)), Some("connections"));
+        let open = slots(3, 0);
+        let _held: Vec<_> = (0..3).map(|_| open.take(Some('a')).ok().unwrap()).collect();
+        assert_eq!(refused(open.take(Some('a'))), Some("connections"));
+        let endless = slots(0, 2);
+        let _some: Vec<_> = (0..9).map(|_| endless.take(None).ok().unwrap()).collect();
+        let _hers: Vec<_> = (0..2).map(|_| endless.take(Some('a')).ok().unwrap()).collect();
+        assert_eq!(refused(endless.take(Some('a'))), Some("connections_per_address"));
     }
 }

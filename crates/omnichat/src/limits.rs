@@ -30,15 +30,25 @@ pub struct Limits {
     /// Turns that may run at a time in one process.
     #[config(default = 2048)]
     pub running_turns_per_node: u32,
+
+    /// Streams of events that one user may have open in one process.
+    #[config(default = 8)]
+    pub streams_per_user: u32,
+
+    /// Streams of events that may be open in one process.
+    #[config(default = 500)]
+    pub streams_per_node: u32,
 }
 
 impl Limits {
-    /// Those of addresses.
+    /// Those of addresses, and of streams.
     pub const fn of_ingress(&self) -> ingress::Limits {
         ingress::Limits {
             logins_per_address_per_min: self.logins_per_address_per_min,
             registrations_per_address_per_min: self.registrations_per_address_per_min,
             refreshes_per_address_per_min: self.refreshes_per_address_per_min,
+            streams_per_user: self.streams_per_user,
+            streams_per_node: self.streams_per_node,
         }
     }
 

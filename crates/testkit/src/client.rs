@@ -7,8 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use reqwest::{Method, header::HeaderMap};
+use reqwest::{Method, RequestBuilder, Response, header::HeaderMap};
 use serde_json::Value;
+
+use crate::EventStream;
 
 /// Longer than any answer takes here.
 const PATIENCE: Duration = Duration::from_secs(100);
@@ -110,19 +112,29 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<Bytes>,
     ) -> reqwest::Result<Answer> {
+        let mut request = self.begin(method, path, headers);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        Answer::read(request.send().await?).await
+    }
+
+    /// Opens a stream of events. Fails with the answer, if it is none.
+    pub async fn stream(&self, path: &str, headers: &[(&str, &str)]) -> Result<EventStream, Answer> {
+        let response = self.begin(Method::GET, path, headers).send().await.unwrap();
+        if response.status() == 200 {
+            Ok(EventStream::new(response))
+        } else {
+            Err(Answer::read(response).await.unwrap())
+        }
+    }
+
+    fn begin(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> RequestBuilder {
         let mut request = self.door.http.request(method, format!("http://{}{path}", self.door.address()));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        if let Some(body) = body {
-            request = request.body(body);
-        }
-        let response = request.send().await?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Answer { status, headers, body: response.bytes().await? })
+        headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
     }
 
     async fn json(&self, method: Method, path: &str, body: &Value) -> Answer {
@@ -132,6 +144,11 @@ impl Client {
 }
 
 impl Answer {
+    async fn read(response: Response) -> reqwest::Result<Self> {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Ok(Self { status, headers, body: response.bytes().await? })
+    }
+
     /// A header; empty if absent.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())

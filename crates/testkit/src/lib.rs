@@ -6,7 +6,7 @@
 //! - [`process`]: one process of the program: started, killed, terminated
 //! - [`postgres`], [`nats`]: the private servers; [`folder`]: where all of it lives
 //! - [`toolbox`]: programs of other people that judge us
-//! - [`client`], [`user`]: HTTP as a client sees it; [`stranger`]: NATS through a client we did not write;
+//! - [`client`], [`user`]: HTTP as a client sees it; [`event_stream`]: server-sent events; [`stranger`]: NATS through a client we did not write;
 //!   [`raw_nats`]: without any
 //! - [`eventually`](mod@eventually): waiting without sleeping
 
@@ -18,6 +18,7 @@
 )]
 
 pub mod client;
+pub mod event_stream;
 pub mod eventually;
 pub mod folder;
 pub mod layout;
@@ -31,6 +32,7 @@ pub mod user;
 pub mod world;
 
 pub use client::{Answer, Client};
+pub use event_stream::{EventStream, StreamEvent};
 pub use eventually::eventually;
 pub use layout::{Layout, Role};
 pub use process::{Exit, Process};

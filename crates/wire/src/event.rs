@@ -12,8 +12,8 @@ pub enum TurnEvent {
     Accepted {
         /// The turn.
         turn_id: TurnId,
-        /// Turns of this conversation before it.
-        queue_position: u32,
+        /// Turns of this conversation before it, at that moment; null for who hears of it later.
+        queue_position: Option<u32>,
     },
     /// The model is being called.
     Started {
@@ -24,10 +24,14 @@ pub enum TurnEvent {
         /// The model asked for.
         model: String,
     },
-    /// The answer goes on.
+    /// The answer goes on. Attempt and offset say which part of which text it is, whatever else was heard.
     Delta {
         /// What comes next.
         text: String,
+        /// The call that it is an answer of, from 1.
+        attempt: i16,
+        /// Bytes of that answer before it.
+        offset: u32,
     },
     /// The model is called again: drop the text so far.
     Restarted {

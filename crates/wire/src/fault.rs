@@ -51,6 +51,7 @@ fault_codes! {
     MalformedBody = "malformed_body", 400, "The body could not be read";
     InvalidIdempotencyKey = "invalid_idempotency_key", 400, "Idempotency-Key must be 1 to 255 visible ASCII characters, given once";
     InvalidCursor = "invalid_cursor", 400, "This cursor does not belong to this list";
+    InvalidEventId = "invalid_event_id", 400, "There is no such event of this turn";
     MalformedRequest = "malformed_request", 400, "The request could not be read";
     EmailTaken = "email_taken", 400, "User already exists";
     MissingToken = "missing_token", 401, "Send a token: Authorization: Bearer <token>";

@@ -24,6 +24,8 @@ pub const RATE_LIMIT_POLICY: &str = "RateLimit-Policy";
 pub const EVENT: &str = "Oc-Event";
 /// NATS: the number of a frame within its turn, from 1.
 pub const SEQ: &str = "Oc-Seq";
+/// HTTP: the last event that the reader of a stream has seen.
+pub const LAST_EVENT_ID: &str = "Last-Event-ID";
 /// NATS: the turn that a message is about.
 pub const TURN: &str = "Oc-Turn";
 /// Queue only: where the outcome goes.

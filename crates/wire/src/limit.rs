@@ -31,6 +31,8 @@ pub enum Over {
     RefusedAndClosed(FaultCode),
     /// The connection is closed without a word.
     Closed,
+    /// The stream ends, and can be picked up where it was.
+    Interrupted,
 }
 
 /// Rows of the table, each also a constant.
@@ -62,7 +64,7 @@ use FaultCode::{
     AnswerTooLarge, AttemptsExhausted, AuthBusy, BodyTooLarge, ConversationBusy, HeadersTooLarge,
     InvalidBody, Overloaded, RateLimited, RequestTimedOut, TooManyConnections, Unavailable, UriTooLong,
 };
-use Over::{Closed, Refused, RefusedAndClosed};
+use Over::{Closed, Interrupted, Refused, RefusedAndClosed};
 
 limits! {
     CONNECTIONS = "connections", "HTTP connections at a time",
@@ -75,7 +77,7 @@ limits! {
         Some("http.body_read_timeout_s"), 15, "s", RefusedAndClosed(RequestTimedOut), hits!("body_time");
     IDLE_TIME = "idle_time", "time between two requests, and without taking anything of an answer",
         Some("http.idle_timeout_s"), 60, "s", Closed, hits!("idle_time");
-    TOTAL_TIME = "total_time", "time of a request in all, a send excepted",
+    TOTAL_TIME = "total_time", "time of a request in all, a send excepted; of a stream, until it begins",
         Some("http.total_timeout_s"), 30, "s", Refused(Unavailable), hits!("total_time");
     HEADER_BYTES = "header_bytes", "headers of a request, names and values together",
         None, limits::HEADER_BYTES_MAX as u64, "bytes", Refused(HeadersTooLarge), hits!("header_bytes");
@@ -107,6 +109,16 @@ limits! {
         Some("limits.running_turns_per_node"), 2_048, "", Refused(Overloaded), hits!("running_turns");
     WAITING_TURNS = "waiting_turns", "turns that wait in one conversation, beside the one that runs",
         Some("limits.waiting_turns_per_conversation"), 8, "", Refused(ConversationBusy), "omnichat_requests_total{code=\"conversation_busy\"}";
+    STREAMS_PER_USER = "streams_per_user", "open streams of one user",
+        Some("limits.streams_per_user"), 8, "", Refused(RateLimited), hits!("streams_per_user");
+    STREAMS = "streams", "open streams, per process",
+        Some("limits.streams_per_node"), 500, "", Refused(Overloaded), hits!("streams");
+    STREAM_TIME = "stream_time", "time of a stream",
+        Some("http.stream_life_s"), 1_800, "s", Interrupted, "omnichat_streams_ended_total{reason=\"grown_old\"}";
+    STREAM_FRAMES = "stream_frames", "events that wait for a stream's reader, who takes nothing for `http.stream_stall_s`",
+        None, limits::STREAM_FRAMES_MAX as u64, "", Interrupted, "omnichat_streams_ended_total{reason=\"lagged\"}";
+    STREAM_BYTES = "stream_bytes", "of these, together",
+        None, limits::STREAM_BYTES_MAX as u64, "bytes", Interrupted, "omnichat_streams_ended_total{reason=\"lagged\"}";
     ATTEMPTS = "attempts", "calls to a provider for one turn",
         None, limits::ATTEMPTS_MAX as u64, "", Refused(AttemptsExhausted), "omnichat_turns_finished_total{code=\"attempts_exhausted\"}";
     ANSWER_BYTES = "answer_bytes", "an answer of a model",

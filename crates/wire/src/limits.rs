@@ -32,6 +32,10 @@ pub const REQUESTS_OF_ONE_MAX: usize = 64;
 pub const PAYLOAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// An answer of a model.
 pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Events that wait for the reader of a stream.
+pub const STREAM_FRAMES_MAX: usize = 64;
+/// Their bytes together; a longer one waits alone.
+pub const STREAM_BYTES_MAX: usize = 256 * 1024;
 /// An idempotency key.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// The name of a model.

@@ -2,6 +2,9 @@
 
 use crate::{ConversationId, TurnId, UserId};
 
+/// The pattern of [`turn_events`].
+pub const TURN_EVENTS: &str = "omnichat.v1.u.{user}.events.turn.{turn}";
+
 /// Where the steps of a turn are told: `omnichat.v1.u.<user>.events.turn.<turn>`.
 pub fn turn_events(user: UserId, turn: TurnId) -> String {
     format!("omnichat.v1.u.{user}.events.turn.{turn}")
@@ -81,9 +84,9 @@ pub struct Channel {
 /// Every subject that is no operation.
 pub const CHANNELS: &[Channel] = &[
     Channel {
-        pattern: "omnichat.v1.u.{user}.events.turn.{turn}",
+        pattern: TURN_EVENTS,
         from: "chat",
-        to: "the user",
+        to: "the user; the ingress, for readers of a stream",
         summary: "The steps of a turn, while they happen.",
     },
     Channel {

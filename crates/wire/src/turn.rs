@@ -201,6 +201,12 @@ pub struct Turn {
     pub finished_at: Option<OffsetDateTime>,
     /// What it took.
     pub usage: Option<Usage>,
+    /// `stop`, or `length` when the model was cut at its longest answer; null without an answer.
+    #[schemars(example = &"stop")]
+    pub finish_reason: Option<String>,
+    /// The model that answered; null without an answer.
+    #[schemars(example = &"small")]
+    pub answered_by: Option<String>,
     /// Why it failed.
     pub fault: Option<Problem>,
     /// Its messages: the user's, then the answer when there is one.

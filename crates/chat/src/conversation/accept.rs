@@ -104,7 +104,7 @@ impl State {
         tracing::debug!(turn = %turn.id, conversation = %self.id, request_id, queue_position, "accepted");
         metrics::counter!("omnichat_turns_accepted_total").increment(1);
         turn.told = 1;
-        let event = TurnEvent::Accepted { turn_id: turn.id, queue_position };
+        let event = TurnEvent::Accepted { turn_id: turn.id, queue_position: Some(queue_position) };
         self.resources.bus.tell(known.user, turn.id, turn.told, &event).await;
         self.turns.push_back(turn);
         self.advance().await?;

@@ -217,6 +217,8 @@ impl From<Row> for StoredTurn {
             created_at: row.created_at,
             finished_at: row.finished_at,
             usage,
+            finish_reason: answer.as_ref().map(|answer| answer.finish_reason.clone()),
+            answered_by: answer.as_ref().map(|answer| answer.model.clone()),
             fault: fault.as_ref().map(|fault| Problem::of(fault, None)),
             messages,
         };

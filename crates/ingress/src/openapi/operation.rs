@@ -1,7 +1,7 @@
 //! One route, as an operation of the document.
 
 use serde_json::{Map, Value, json};
-use wire::OperationInfo;
+use wire::{OperationInfo, subject};
 
 use super::{Components, fault, link, parameter};
 use crate::route::{Body, Does, Entry};
@@ -53,14 +53,15 @@ pub(super) fn operation(entry: &Entry, components: &mut Components) -> Value {
 const fn summary(entry: &Entry) -> &'static str {
     match entry.does {
         Does::Ask(operation) => operation.summary,
-        Does::Tell(told) => told.summary,
+        Does::Tell(told) | Does::Stream(told, _) => told.summary,
     }
 }
 
 fn description(entry: &Entry) -> Option<String> {
     let operation = entry.operation()?;
     let scope = operation.scope.map(|scope| format!("An API key needs the scope `{}`. ", scope.as_str()));
-    Some(format!("{}Over NATS: `{}`.", scope.unwrap_or_default(), operation.pattern))
+    let over_nats = if entry.is_stream() { subject::TURN_EVENTS } else { operation.pattern };
+    Some(format!("{}Over NATS: `{over_nats}`.", scope.unwrap_or_default()))
 }
 
 fn body(entry: &Entry, components: &mut Components) -> Option<Value> {
@@ -93,7 +94,7 @@ fn success(entry: &Entry, components: &mut Components) -> Value {
         Does::Ask(operation) => {
             ("application/json", components.replies.add(operation.reply_schema), of_reply(operation))
         }
-        Does::Tell(told) => (told.media_type, (told.schema)(), told.gives.to_owned()),
+        Does::Tell(told) | Does::Stream(told, _) => (told.media_type, (told.schema)(), told.gives.to_owned()),
     };
     let mut names = vec!["x-request-id"];
     if entry.query.contains(&"cursor") {

@@ -5,13 +5,20 @@ use wire::{
     ChooseVersion, FaultCode, LabelPrompt, header, limits::IDEMPOTENCY_KEY_BYTES_MAX, schema::Description,
 };
 
-use crate::route::Entry;
+use crate::{
+    route::Entry,
+    stream::{Position, STARTING_AFTER},
+};
 
 pub(super) fn parameters(entry: &Entry) -> Vec<Value> {
     let mut parameters: Vec<_> = entry.parameters().map(in_path).collect();
     let request =
         entry.operation().map(|operation| operation.request_schema.of_request()).unwrap_or_default();
-    parameters.extend(entry.query.iter().map(|name| in_query(name, &request["properties"][name])));
+    if entry.is_stream() {
+        parameters.extend(last_seen());
+    } else {
+        parameters.extend(entry.query.iter().map(|name| in_query(name, &request["properties"][name])));
+    }
     if entry.faults().contains(&FaultCode::InvalidIdempotencyKey) {
         parameters.push(json!({
             "name": header::IDEMPOTENCY_KEY,
@@ -28,6 +35,18 @@ pub(super) fn parameters(entry: &Entry) -> Vec<Value> {
         }));
     }
     parameters
+}
+
+/// Where a stream is to be picked up, said in either of two ways.
+fn last_seen() -> [Value; 2] {
+    let describe =
+        |way: &str| format!("The last event that was seen, as {way}; the stream goes on behind it.");
+    let number = json!({ "type": "integer", "minimum": 0, "maximum": Position::MAX.number() });
+    let id = json!({ "type": "string", "pattern": "^[0-9A-Fa-f-]{36}:[0-9]{1,8}$" });
+    [
+        json!({ "name": STARTING_AFTER, "in": "query", "description": describe("the number in its `id`"), "schema": number }),
+        json!({ "name": header::LAST_EVENT_ID, "in": "header", "description": describe("its `id`"), "schema": id }),
+    ]
 }
 
 /// A part of the path: an id, or what its name says.

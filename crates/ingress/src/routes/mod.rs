@@ -16,9 +16,10 @@ use crate::{
     door::Door,
     route::{
         Body,
-        Does::{Ask, Tell},
+        Does::{Ask, Stream, Tell},
         Limit, Route, route,
     },
+    stream::STARTING_AFTER,
 };
 
 /// What a send may come to, beside its answer.
@@ -112,6 +113,8 @@ pub(crate) const API: &[Route<Arc<Door>>] = &[
         .waits_for_turn()
         .or(OUTCOMES),
     route!(GET "/turns/{turn}", turns::get, Ask(&GET_TURN.info)),
+    route!(GET "/turns/{turn}/events", turns::events, Stream(&turns::EVENTS, &GET_TURN.info))
+        .query(&[STARTING_AFTER]),
     route!(GET "/openapi.json", description::document, Tell(&description::DOCUMENT)),
     route!(GET "/docs", description::page, Tell(&description::PAGE)),
     route!(GET "/docs/reference.js", description::script, Tell(&description::SCRIPT)),

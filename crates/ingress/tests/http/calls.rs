@@ -68,7 +68,7 @@ fn answer(turn: TurnId, conversation: ConversationId) -> Answer {
     }
 }
 
-fn turn(id: TurnId, status: TurnStatus) -> Turn {
+pub fn turn(id: TurnId, status: TurnStatus) -> Turn {
     Turn {
         id,
         conversation_id: ConversationId::new(),
@@ -82,6 +82,8 @@ fn turn(id: TurnId, status: TurnStatus) -> Turn {
         created_at: wire::now(),
         finished_at: None,
         usage: None,
+        finish_reason: None,
+        answered_by: None,
         fault: None,
         messages: Vec::new(),
     }

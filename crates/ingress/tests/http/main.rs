@@ -7,4 +7,5 @@ mod connections;
 mod door;
 mod heads;
 mod stalls;
+mod streams;
 mod world;

@@ -96,6 +96,8 @@ impl World {
             logins_per_address_per_min: 30,
             registrations_per_address_per_min: 10,
             refreshes_per_address_per_min: 60,
+            streams_per_user: 2,
+            streams_per_node: 3,
         };
         let address = ingress::start(
             &config,
@@ -145,7 +147,12 @@ impl World {
 
     /// A request of the user.
     pub fn request(&self, method: &str, path: &str) -> Builder {
-        let token = Signer::new(&secret(), 60).sign(self.user, uuid::Uuid::now_v7()).unwrap();
+        self.request_of(self.user, method, path)
+    }
+
+    /// A request of this user.
+    pub fn request_of(&self, user: UserId, method: &str, path: &str) -> Builder {
+        let token = Signer::new(&secret(), 60).sign(user, uuid::Uuid::now_v7()).unwrap();
         self.anonymous(method, path).header("authorization", format!("Bearer {token}"))
     }
 

@@ -184,6 +184,27 @@ const HTTP: &[Case] = &[
     ),
     (59, "a token of a session that has ended", &[("flows/sessions.rs", "a_logout_ends_one_session")]),
     (
+        60,
+        "an event id that is forged",
+        &[
+            ("http.rs", TABLE),
+            ("crates/ingress/src/stream/position.rs", "a_reader_says_once_where_it_is"),
+            (
+                "crates/ingress/src/stream/frames/tests.rs",
+                "a_reader_who_saw_what_was_never_told_is_found_out",
+            ),
+        ],
+    ),
+    (
+        61,
+        "a stream too many, or one that nobody reads or may read",
+        &[
+            ("flows/streams.rs", "so_many_streams_may_be_open"),
+            ("flows/streams.rs", "a_stream_ends_with_its_credential"),
+            ("crates/ingress/tests/http/streams.rs", "who_never_reads_is_given_up_and_others_go_on"),
+        ],
+    ),
+    (
         66,
         "headers that say who asks",
         &[

@@ -1,4 +1,4 @@
-//! Cases 7 to 32, 48, 53, 66 and 68: requests over HTTP, each refused with its fault or taken as it is.
+//! Cases 7 to 32, 48, 53, 60, 66 and 68: requests over HTTP, each refused with its fault or taken as it is.
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -11,6 +11,7 @@ async fn world() -> World {
     World::builder(env!("CARGO_BIN_EXE_omnichat"), Layout::OneProcess).start().await
 }
 
+const NOWHERE: &str = "01920000-0000-7000-8000-000000000000";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// Method, path, headers and body of a request; its answer's status and code.
@@ -134,6 +135,42 @@ fn assignments(project: &str, messages: &str) -> Vec<Row> {
     rows
 }
 
+/// Where the reader of a stream says that it is. The answer of `turn` is some 40 bytes of its first attempt.
+fn places(turn: &str) -> Vec<Row> {
+    let path = format!("/turns/{turn}/events");
+    let asked = |what: &str, query: &str, id: &str| {
+        let headers: &[_] = if id.is_empty() { &[] } else { &[("last-event-id", id)] };
+        got(60, what, &format!("{path}{query}"), headers, 400, "invalid_event_id")
+    };
+    let numbered = |what: &str, number: &str| asked(what, "", &format!("{turn}:{number}"));
+    let mut rows = vec![
+        asked("of another turn", "", &format!("{NOWHERE}:1")),
+        asked("of no turn", "", "x:1"),
+        asked("a bare number", "", "1"),
+        asked("a bare turn", "", turn),
+        asked("two different ones", "?starting_after=1", &format!("{turn}:0")),
+        asked("no number in the query", "?starting_after=x", ""),
+        asked("below zero in the query", "?starting_after=-1", ""),
+        asked("nothing in the query", "?starting_after=", ""),
+        numbered("nothing", ""),
+        numbered("below zero", "-1"),
+        numbered("no number", "x"),
+        numbered("a fraction", "1.5"),
+        numbered("larger than any", "99999999"),
+        numbered("larger than a machine's", "99999999999999999999999"),
+        numbered("between two attempts", "9000001"),
+        numbered("more text than there is", "11000000"),
+        numbered("a later attempt", "20000001"),
+        numbered("an attempt too many", "40000001"),
+    ];
+    let twice = vec![("last-event-id", format!("{turn}:1")), ("last-event-id", format!("{turn}:1"))];
+    rows.push((60, "two".into(), Method::GET, path.clone(), twice, Bytes::new(), 400, "invalid_event_id"));
+    let query = "?starting_after=1&starting_after=1";
+    rows.push(got(60, "two in the query", &format!("{path}{query}"), &[], 400, "malformed_request"));
+    rows.push(got(60, "of nothing", &format!("/turns/{NOWHERE}/events"), &[], 404, "turn_not_found"));
+    rows
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_request_is_answered_as_the_table_says() {
     let world = world().await;
@@ -141,11 +178,13 @@ async fn each_request_is_answered_as_the_table_says() {
     let project = ana.project().await;
     let conversation = text(&ana.post("/conversations", json!({ "project_id": project })).await.ok()["id"]);
     let messages = format!("/conversations/{conversation}/messages");
+    let turn = text(&ana.send(&conversation, "Good morning!").await.ok()["turn_id"]);
     let rows = [
         addresses(&project),
         documents(&project, &messages),
         lengths(&messages),
         assignments(&project, &messages),
+        places(&turn),
     ];
     let mut table = Table::default();
     for (case, what, method, path, headers, body, status, code) in rows.concat() {

@@ -23,6 +23,7 @@ mod projects;
 mod prompts;
 mod provider_faults;
 mod sessions;
+mod streams;
 mod subscriptions;
 mod turns;
 

@@ -85,7 +85,7 @@ async fn a_turn_can_be_looked_at_while_it_runs_and_after(layout: Layout) {
     assert_eq!(messages.as_array().unwrap().len(), 1, "the question is there at once");
     let turn = format!("/turns/{}", text(&messages[0]["turn_id"]));
     let running = ana.get(&turn).await.ok();
-    let names = "attempt conversation_id created_at fault finished_at id idempotency_key messages model prompt_id prompt_version seq status usage";
+    let names = "answered_by attempt conversation_id created_at fault finish_reason finished_at id idempotency_key messages model prompt_id prompt_version seq status usage";
     assert_eq!(fields(&running).join(" "), names);
     assert_eq!(
         (&running["status"], &running["attempt"], &running["seq"]),
@@ -97,6 +97,7 @@ async fn a_turn_can_be_looked_at_while_it_runs_and_after(layout: Layout) {
     let done = ana.get(&turn).await.ok();
     assert_eq!((&done["status"], &done["fault"]), (&json!("completed"), &Value::Null));
     assert_eq!((&done["messages"][1], &done["usage"]), (&sent["message"], &sent["usage"]));
+    assert_eq!((&done["finish_reason"], &done["answered_by"]), (&sent["finish_reason"], &sent["model"]));
     assert_eq!((&done["finished_at"], &done["id"]), (&sent["created_at"], &sent["turn_id"]));
 }
 

@@ -10,6 +10,8 @@ use crate::tree;
 const CONNECTIONS: &str = "crates/ingress/tests/http/connections.rs";
 const STALLS: &str = "crates/ingress/tests/http/stalls.rs";
 const HEADS: &str = "crates/ingress/tests/http/heads.rs";
+const STREAMS: &str = "crates/ingress/tests/http/streams.rs";
+const OUTBOX: &str = "crates/ingress/src/stream/outbox.rs";
 const LIMITS: &str = "crates/omnichat/tests/flows/limits.rs";
 
 /// The tests of each limit: just what is allowed, and one more.
@@ -39,6 +41,11 @@ const TESTS: &[(&str, &str, &str)] = &[
         "crates/omnichat/tests/flows/turns.rs",
         "what_waits_in_a_conversation_is_bounded_and_runs_in_order",
     ),
+    ("streams_per_user", STREAMS, "so_many_streams_are_open_and_one_more_is_refused"),
+    ("streams", STREAMS, "so_many_streams_are_open_and_one_more_is_refused"),
+    ("stream_time", STREAMS, "a_stream_that_is_old_enough_is_to_be_picked_up"),
+    ("stream_frames", OUTBOX, "so_many_frames_wait_and_one_more_is_too_many"),
+    ("stream_bytes", OUTBOX, "so_many_bytes_wait_and_one_more_is_too_many"),
     (
         "attempts",
         "crates/omnichat/tests/crashes/workers.rs",
@@ -52,6 +59,7 @@ fn row(limit: &Limit) -> String {
         Over::Refused(code) => format!("{} `{}`", code.status(), code.as_str()),
         Over::RefusedAndClosed(code) => format!("{} `{}`, closed", code.status(), code.as_str()),
         Over::Closed => "closed".to_owned(),
+        Over::Interrupted => "ends, to be picked up".to_owned(),
     };
     let amount = format!("{} {}", grouped(limit.default), limit.unit);
     format!("| {} | {} | {key} | {over} | `{}` |", limit.what, amount.trim(), limit.metric)

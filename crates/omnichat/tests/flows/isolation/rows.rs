@@ -175,4 +175,5 @@ pub const ROUTES: &[Row] = &[
     read("GET", "/conversations/{conversation}/messages?branch=all", ""),
     row("POST", "/conversations/{conversation}/messages", CONTENT),
     read("GET", "/turns/{turn}", ""),
+    read("GET", "/turns/{turn}/events", ""),
 ];

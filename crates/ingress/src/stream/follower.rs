@@ -1,0 +1,207 @@
+//! The task of a stream: hears what happens to the turn, looks into its record now and then, and hands on what its reader
+//! lacks, until the turn, the reader or the time is over.
+
+use std::time::Duration;
+
+use bus::{CallError, Noticed, Request, TurnEvents};
+use bytes::Bytes;
+use metrics::Gauge;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use wire::{Problem, Turn, TurnId, UserId, operations::GET_TURN};
+
+use super::{
+    ENDED, OPEN,
+    frames::{Frame, Frames},
+    outbox::{Outbox, Undelivered},
+};
+use crate::{caller::Caller, slots::Slot};
+
+/// Events may be lost, so the record is looked into this often.
+const LOOK: Duration = Duration::from_secs(5);
+/// And so soon again, if it could not be had; then after twice that time, and so on.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// The record comes within milliseconds, or at the next look.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// A comment: it keeps proxies, and tells both ends that the other is there.
+const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
+/// Come back in a second.
+const COME_BACK: Bytes = Bytes::from_static(b": come back for the rest\nretry: 1000\n\n");
+
+/// All that a stream needs.
+pub(super) struct Follower {
+    pub turn: TurnId,
+    pub caller: Caller,
+    pub events: TurnEvents,
+    pub frames: Frames,
+    pub outbox: Outbox,
+    pub _slot: Slot<UserId>,
+}
+
+/// Why a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// All was told.
+    Told,
+    /// Its reader left.
+    Left,
+    /// Its reader did not keep up.
+    Lagged,
+    /// Its reader may not stay.
+    TurnedOut,
+    /// It was open for as long as it may be.
+    GrownOld,
+    /// The process ends.
+    Draining,
+    /// Nothing more can be heard.
+    Deaf,
+}
+
+impl End {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Told => "told",
+            Self::Left => "left",
+            Self::Lagged => "lagged",
+            Self::TurnedOut => "turned_out",
+            Self::GrownOld => "grown_old",
+            Self::Draining => "draining",
+            Self::Deaf => "deaf",
+        }
+    }
+}
+
+impl From<Undelivered> for End {
+    fn from(undelivered: Undelivered) -> Self {
+        match undelivered {
+            Undelivered::Left => Self::Left,
+            Undelivered::Lagged => Self::Lagged,
+        }
+    }
+}
+
+/// Counts a stream for as long as it is open.
+struct Open(Gauge);
+
+impl Open {
+    fn new() -> Self {
+        let open = metrics::gauge!(OPEN);
+        open.increment(1);
+        Self(open)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
+impl Follower {
+    /// Runs the stream to its end.
+    pub async fn run(mut self) {
+        let _open = Open::new();
+        let (drain, life) = (self.caller.door().drain.clone(), self.caller.door().stream_life);
+        let end = tokio::select! {
+            end = self.follow() => end,
+            () = drain.draining() => End::Draining,
+            () = sleep(life) => End::GrownOld,
+        };
+        tracing::debug!(turn = %self.turn, reason = end.name(), "a stream ended");
+        metrics::counter!(ENDED, "reason" => end.name()).increment(1);
+        if matches!(end, End::GrownOld | End::Draining | End::Deaf | End::TurnedOut) {
+            // Whoever has no room for it comes back all the same.
+            self.outbox.offer(COME_BACK);
+        }
+    }
+
+    async fn follow(&mut self) -> End {
+        match self.tell_and_listen().await {
+            Ok(end) => end,
+            Err(undelivered) => undelivered.into(),
+        }
+    }
+
+    async fn tell_and_listen(&mut self) -> Result<End, Undelivered> {
+        let mut heartbeat = every(self.caller.door().stream_heartbeat);
+        let mut look = every(LOOK);
+        let mut again = LOOK_AGAIN;
+        loop {
+            while let Some(frame) = self.frames.next() {
+                self.outbox.send(encode(self.turn, &frame)).await?;
+            }
+            if self.frames.is_over() {
+                return Ok(End::Told);
+            }
+            let due = tokio::select! {
+                () = self.outbox.abandoned() => return Ok(End::Left),
+                noticed = self.events.next() => match noticed {
+                    Some(Noticed::Event(event)) => self.frames.hear(event),
+                    Some(Noticed::Reconnected) => true,
+                    None => return Ok(End::Deaf),
+                },
+                _ = look.tick() => {
+                    if !self.caller.is_still_let_in().await {
+                        return Ok(End::TurnedOut);
+                    }
+                    true
+                }
+                _ = heartbeat.tick() => {
+                    self.outbox.send(HEARTBEAT).await?;
+                    false
+                }
+            };
+            if due && self.look().await {
+                again = LOOK_AGAIN;
+            } else if due {
+                look.reset_after(again);
+                again = LOOK.min(2 * again);
+            }
+        }
+    }
+
+    /// Looks into the record; false if it could not be had.
+    async fn look(&mut self) -> bool {
+        let request = Request {
+            context: self.caller.context().clone(),
+            body: Bytes::new(),
+            idempotency_key: None,
+            timeout: PATIENCE,
+        };
+        let ids: [&(dyn std::fmt::Display + Sync); 2] = [&self.caller.user(), &self.turn];
+        match self.caller.door().bus.call(&GET_TURN.info, &ids, request).await {
+            Ok(reply) => match (reply.status, reply.body) {
+                (None, body) => self.learn(&body),
+                (Some(404), body) => self.lose(&body),
+                (Some(_), _) => false,
+            },
+            Err(CallError::NoResponders | CallError::TimedOut | CallError::Disconnected) => false,
+        }
+    }
+
+    fn learn(&mut self, body: &[u8]) -> bool {
+        let turn = serde_json::from_slice::<Turn>(body);
+        turn.map(|turn| self.frames.learn(&turn)).is_ok()
+    }
+
+    /// The turn was deleted while it was watched.
+    fn lose(&mut self, body: &[u8]) -> bool {
+        let problem = serde_json::from_slice::<Problem>(body);
+        problem.map(|problem| self.frames.lose(problem)).is_ok()
+    }
+}
+
+/// Ticks after each period, however long the work between two ticks takes.
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.reset();
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// As the reader gets it. JSON has no line ends of its own.
+fn encode(turn: TurnId, frame: &Frame) -> Bytes {
+    // What was read from JSON can be written as JSON.
+    let data = serde_json::to_string(&frame.event).unwrap_or_default();
+    let (id, name) = (frame.at.number(), frame.event.name());
+    format!("id: {turn}:{id}\nevent: {name}\ndata: {data}\n\n").into()
+}

@@ -1,0 +1,94 @@
+//! The events of a turn, told over HTTP while they happen (server-sent events).
+//!
+//! ```text
+//! bus: events, the record ──► frames: what the reader lacks ──► outbox: what waits ──► the response's body
+//! ```
+//!
+//! `position`: how far a reader is, as a number; `frames`: what it is shown, pure; `outbox`: how much may wait for it;
+//! `follower`: the task that listens for it.
+
+mod follower;
+mod frames;
+mod outbox;
+mod position;
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use host::{limit::hit, telemetry::Metric};
+use http::{
+    HeaderName, HeaderValue,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
+use wire::{
+    Fault, FaultCode, Turn, TurnId, UserId,
+    limit::{Limit, STREAMS},
+    operations::GET_TURN,
+};
+
+use self::{follower::Follower, frames::Frames, outbox::outbox};
+use crate::{answer::Answer, caller::Caller, slots::Slot};
+
+pub(crate) use self::position::{Position, STARTING_AFTER};
+
+const OPEN: &str = "omnichat_streams_in_flight";
+const ENDED: &str = "omnichat_streams_ended_total";
+
+/// The metrics of streams.
+pub(crate) const METRICS: &[Metric] = &[
+    Metric::gauge(OPEN, "Streams of events that are open."),
+    Metric::counter(ENDED, "Streams of events that ended, by the reason."),
+];
+
+/// What proxies are told: nothing is to be kept back, not for a moment and not for later.
+const HEADERS: [(HeaderName, HeaderValue); 3] = [
+    (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+];
+
+impl Caller {
+    /// Streams the events of a turn to a reader who has seen those up to `from`. What cannot be streamed is answered as if
+    /// the turn were only asked for.
+    pub async fn stream(self, turn: TurnId, from: Position) -> Answer {
+        self.check_scope(&GET_TURN.info)?;
+        let slot = self.take_stream()?;
+        let door = self.door();
+        // First the ear, then the question: what happens between the two is heard.
+        let events = door.bus.listen(self.user(), turn).await.map_err(|_| FaultCode::Unavailable)?;
+        let asked = self.call(&GET_TURN, &[&turn], bytes::Bytes::new(), None, door.request_timeout).await;
+        let record: Turn = match asked {
+            Ok(reply) if reply.status.is_none() => {
+                serde_json::from_slice(&reply.body).map_err(|_| FaultCode::Internal)?
+            }
+            other => return self.answered(other),
+        };
+        let mut frames = Frames::new(turn, from);
+        frames.check(&record).map_err(|_| FaultCode::InvalidEventId)?;
+        frames.learn(&record);
+        let (outbox, taken) = outbox(door.stream_stall);
+        let drain = door.drain.clone();
+        let follower = Follower { turn, caller: self, events, frames, outbox, _slot: slot };
+        drain.spawn("turn-stream", follower.run());
+        Ok(response(Body::from_stream(taken)))
+    }
+
+    fn take_stream(&self) -> Result<Slot<UserId>, Fault> {
+        self.door().streams.take(Some(self.user())).map_err(|limit: &'static Limit| {
+            hit(limit.name);
+            if *limit == STREAMS {
+                FaultCode::Overloaded.into()
+            } else {
+                Fault::because(
+                    FaultCode::RateLimited,
+                    "Too many streams are open: end one, or wait for its end",
+                )
+            }
+        })
+    }
+}
+
+fn response(body: Body) -> Response {
+    (HEADERS, body).into_response()
+}
