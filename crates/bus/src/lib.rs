@@ -6,7 +6,7 @@
 //!   `discovery`: what `nats micro` shows of them
 //! - [`queue`]: the front's way into the stream of turns
 //! - [`partitions`], [`delivery`]: the owner's way out of it
-//! - [`live`]: events, told to whom it may concern
+//! - [`live`]: events, told to whom it may concern; [`signal`]: what processes of one role tell each other
 //! - [`provision`]: stream and consumers, made from data
 //! - [`callout`]: who of the users may connect, and to what; [`connections`]: those who are, and how to end them
 
@@ -26,6 +26,7 @@ pub mod partitions;
 pub mod provision;
 pub mod queue;
 pub mod reply;
+pub mod signal;
 
 pub use call::{CallError, Reply, Request};
 pub use callout::CalloutKeys;

@@ -43,6 +43,8 @@ pub enum Message {
         /// How many deliveries it has seen.
         delivered: u64,
     },
+    /// From a conversation: it has come through, after its actor had failed.
+    Recovered(ConversationId),
     /// From a conversation: a later owner has written.
     Fenced,
     /// Have the stream bring again what a failed conversation had in hand.
@@ -70,6 +72,8 @@ pub struct State {
     woken: Vec<ConversationId>,
     conversations: HashMap<ConversationId, Child>,
     names: HashMap<ActorId, ConversationId>,
+    /// How often the actor of a conversation failed since it last came through.
+    failures: HashMap<ConversationId, u8>,
     draining: bool,
 }
 
@@ -102,6 +106,7 @@ impl Actor for Partition {
             woken: Vec::new(),
             conversations: HashMap::new(),
             names: HashMap::new(),
+            failures: HashMap::new(),
             draining: false,
         })
     }
@@ -120,6 +125,7 @@ impl Actor for Partition {
                 state.conversation(&myself, conversation).await?;
             }
             Message::Idle { conversation, delivered } => state.let_go(conversation, delivered),
+            Message::Recovered(conversation) => drop(state.failures.remove(&conversation)),
             Message::Fenced => state.let_all_go(&myself, "fenced"),
             Message::Again => state.again.notify_one(),
             Message::Drain => state.drain(&myself),
@@ -135,11 +141,16 @@ impl Actor for Partition {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            SupervisionEvent::ActorTerminated(actor, ..) => state.forget(actor.get_id()),
+            SupervisionEvent::ActorTerminated(actor, ..) => drop(state.forget(actor.get_id())),
             SupervisionEvent::ActorFailed(actor, error) => {
                 metrics::counter!("omnichat_actor_failures_total", "actor" => "conversation").increment(1);
                 tracing::error!(%error, "a conversation failed; its turns will be delivered again");
-                state.forget(actor.get_id());
+                if let Some(conversation) = state.forget(actor.get_id()) {
+                    let failures = state.failures.entry(conversation).or_default();
+                    *failures = failures.saturating_add(1);
+                    // What the stream does not have any more is in Postgres.
+                    myself.send_after(RECOVERY, move || Message::Wake(conversation));
+                }
                 myself.send_after(RECOVERY, || Message::Again);
             }
             _ => {}
@@ -186,7 +197,9 @@ impl State {
         let Some(ownership) = self.ownership.filter(|_| !self.draining) else { return Ok(None) };
         if !self.conversations.contains_key(&id) {
             let resources = self.resources.clone();
-            let arguments = conversation::Arguments { resources, id, ownership, partition: myself.clone() };
+            let failures = self.failures.get(&id).copied().unwrap_or_default();
+            let partition = myself.clone();
+            let arguments = conversation::Arguments { resources, id, ownership, partition, failures };
             let (actor, _) = Actor::spawn_linked(None, Conversation, arguments, myself.get_cell()).await?;
             self.names.insert(actor.get_id(), id);
             self.conversations.insert(id, Child { actor, delivered: 0 });
@@ -199,14 +212,15 @@ impl State {
             && let Some(child) = self.conversations.remove(&id)
         {
             self.names.remove(&child.actor.get_id());
+            self.failures.remove(&id);
             child.actor.stop(Some("idle".into()));
         }
     }
 
-    fn forget(&mut self, actor: ActorId) {
-        if let Some(id) = self.names.remove(&actor) {
-            self.conversations.remove(&id);
-        }
+    fn forget(&mut self, actor: ActorId) -> Option<ConversationId> {
+        let id = self.names.remove(&actor)?;
+        self.conversations.remove(&id);
+        Some(id)
     }
 
     fn drain(&mut self, myself: &ActorRef<Message>) {

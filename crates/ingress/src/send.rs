@@ -1,4 +1,4 @@
-//! The blocking send: the answer, or word of the turn that goes on without this request.
+//! The blocking send, and what waits like it: the answer, or word of the turn that goes on without this request.
 
 use axum::extract::FromRequestParts;
 use bus::{CallError, Reply};
@@ -6,14 +6,11 @@ use bytes::Bytes;
 use http::{HeaderMap, request::Parts};
 use serde::Deserialize;
 use uuid::Uuid;
-use wire::{
-    ConversationId, Fault, FaultCode, TurnId, TurnStatus, header,
-    operations::{FIND_TURN, SEND_MESSAGE},
-};
+use wire::{Fault, FaultCode, Operation, TurnId, TurnStatus, header, operations::FIND_TURN};
 
 use crate::{
     answer::{Answer, Refusal},
-    caller::Caller,
+    caller::{Caller, SubjectId},
 };
 
 /// The client's key of a send; ours if it gave none.
@@ -45,17 +42,22 @@ struct Standing {
 }
 
 impl Caller {
-    /// Sends a message and waits for its turn's outcome, as long as `answer_timeout_s` allows.
-    pub async fn send(&self, to: ConversationId, IdempotencyKey(key): IdempotencyKey, body: Bytes) -> Answer {
-        self.check_scope(&SEND_MESSAGE.info)?;
-        let send =
-            async |body, timeout| self.call(&SEND_MESSAGE, &[&to], body, Some(key.clone()), timeout).await;
+    /// Asks for a turn and waits for its outcome, as long as `answer_timeout_s` allows.
+    pub async fn send<Q, R>(
+        &self,
+        operation: &Operation<Q, R>,
+        id: SubjectId<'_>,
+        IdempotencyKey(key): IdempotencyKey,
+        body: Bytes,
+    ) -> Answer {
+        self.check_scope(&operation.info)?;
+        let send = async |body, timeout| self.call(operation, &[id], body, Some(key.clone()), timeout).await;
         match send(body.clone(), self.door().answer_timeout).await {
             Err(CallError::TimedOut) => {}
             result => return self.answered(result),
         }
         let Some(turn) = self.find(&key).await else { return Err(FaultCode::AnswerPending.into()) };
-        if turn.status != TurnStatus::Running {
+        if !matches!(turn.status, TurnStatus::Queued | TurnStatus::Running) {
             // The outcome came without reaching us; the same key brings it again.
             match send(body, self.door().request_timeout).await {
                 // It counts like any send, and may be one too many.

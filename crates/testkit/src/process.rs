@@ -128,11 +128,12 @@ pub fn signal(pid: u32, kind: Signal) {
     rustix::process::kill_process(pid, kind).expect("the process is there");
 }
 
-/// Runs a command to its end, which must be a good one.
-pub(crate) async fn run(mut command: Command) {
+/// Runs a command to its end, which must be a good one; gives what it printed.
+pub(crate) async fn run(mut command: Command) -> String {
     die_with_us(&mut command);
     let output = tokio::process::Command::from(command).output().await.expect("the program starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("the program prints UTF-8")
 }
 
 fn printed_at(log: &Path) -> PathBuf {

@@ -7,8 +7,8 @@ use identity::Principal;
 use tokio::sync::mpsc;
 use wire::{
     Answer, ConversationId, Done, Fault, FaultCode, FindTurn, ListConversations, ListMessages, Message,
-    MessageId, NewConversation, NewProject, Nothing, Path, ProjectId, Role, Turn, TurnId, TurnStatus,
-    operations,
+    MessageId, NewConversation, NewProject, Nothing, Path, ProjectId, Role, Turn, TurnId, TurnKind,
+    TurnStatus, operations,
 };
 
 use crate::world::{World, config, subscribed};
@@ -72,7 +72,9 @@ fn turn(id: TurnId, status: TurnStatus) -> Turn {
     Turn {
         id,
         conversation_id: ConversationId::new(),
+        kind: TurnKind::Send,
         status,
+        queue_position: None,
         attempt: 1,
         seq: 0,
         idempotency_key: None,
@@ -83,6 +85,7 @@ fn turn(id: TurnId, status: TurnStatus) -> Turn {
         finished_at: None,
         usage: None,
         fault: None,
+        partial: None,
         messages: Vec::new(),
     }
 }
