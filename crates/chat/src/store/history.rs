@@ -136,8 +136,8 @@ impl Store {
                       (select m.parent_id from messages m where m.id = p.user_message_id) as parent,
                       (select m.content from messages m where m.id = p.user_message_id) as "question!",
                       (select m.content from messages m where m.id = p.turn_id) as answer,
-                      exists (select from outcomes o where o.turn_id = p.turn_id) as "closed!",
-                      exists (select from cancels c where c.turn_id = p.turn_id) as "cancelled!",
+                      (select o.turn_id from outcomes o where o.turn_id = p.turn_id) is not null as "closed!",
+                      (select c.turn_id from cancels c where c.turn_id = p.turn_id) is not null as "cancelled!",
                       coalesce((select max(a.number) from attempts a where a.turn_id = p.turn_id), 1::smallint) as "attempts!"
                from path p join turns t on t.id = p.turn_id
                order by p.depth desc"#,

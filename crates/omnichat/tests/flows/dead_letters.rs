@@ -5,7 +5,10 @@ use testkit::{Layout, Role, World, both_layouts, eventually, user::text};
 
 use crate::{SOON, world};
 
-both_layouts![a_turn_that_was_given_up_is_found_and_answered_after_all];
+both_layouts![
+    a_turn_that_was_given_up_is_found_and_answered_after_all,
+    a_turn_over_which_its_actor_fails_is_given_up_and_blocks_nobody,
+];
 
 async fn shown(world: &World, turn: &str) -> Value {
     serde_json::from_str(&world.command_line(&["dead-letters", "show", turn]).await).unwrap()
@@ -57,4 +60,48 @@ async fn a_turn_that_was_given_up_is_found_and_answered_after_all(layout: Layout
     assert_eq!(ana.get(&format!("/turns/{turn}")).await.ok()["status"], "failed", "an outcome never changes");
     assert_eq!(ana.history(&conversation).await.len(), 2);
     assert_eq!(world.provider().calls().len(), 2);
+}
+
+/// The database refuses to store how this turn ended, whatever that is, so that its actor has no way on and fails.
+const POISON: &str = "
+    create function refuse_poison() returns trigger language plpgsql as $$
+    begin
+        if new.fault_code is distinct from 'attempts_exhausted'
+           and exists (select from turns t join messages m on m.id = t.user_message_id
+                       where t.id = new.turn_id and m.content = 'poison') then
+            raise exception 'poison' using errcode = 'check_violation';
+        end if;
+        return new;
+    end $$;
+    create trigger poison before insert on outcomes for each row execute function refuse_poison();";
+
+async fn a_turn_over_which_its_actor_fails_is_given_up_and_blocks_nobody(layout: Layout) {
+    let world = world(layout).start().await;
+    let ana = world.user().await;
+    sqlx::raw_sql(POISON).execute(world.sql()).await.unwrap();
+    let conversation = ana.conversation().await;
+    let partition = |id: &str| wire::subject::partition_of(id.parse().unwrap(), 16);
+    let mut neighbour = ana.conversation().await;
+    while partition(&neighbour) != partition(&conversation) {
+        neighbour = ana.conversation().await;
+    }
+    let (user, to) = (ana.clone(), conversation.clone());
+    let poisoned = tokio::spawn(async move { user.send(&to, "poison").await });
+    let called = async || (!world.provider().calls().is_empty()).then_some(());
+    eventually("the provider is called", SOON, called).await;
+    let (user, to) = (ana.clone(), conversation.clone());
+    let behind = tokio::spawn(async move { user.send(&to, "behind").await });
+    let mut answered = 0;
+    while !poisoned.is_finished() {
+        ana.send(&neighbour, "hi").await.ok();
+        answered += 1;
+    }
+    assert!(answered > 10, "the partition went on: {answered}");
+    poisoned.await.unwrap().fault(502, "attempts_exhausted");
+    behind.await.unwrap().ok();
+    let calls = world.provider().calls();
+    let poison = calls.iter().filter(|call| *call.messages.last().unwrap().content == *"poison");
+    assert_eq!(poison.count(), 3);
+    let listed = world.command_line(&["dead-letters", "list"]).await;
+    assert!(listed.contains("the actor that had it in hand failed, 3 times in a row"), "{listed}");
 }
