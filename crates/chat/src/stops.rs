@@ -34,6 +34,7 @@ pub struct Registration {
     all: InHand,
     conversation: ConversationId,
     actor: ActorId,
+    calls_for: Option<TurnId>,
 }
 
 impl InHand {
@@ -41,7 +42,7 @@ impl InHand {
     pub(crate) fn register(&self, conversation: ConversationId, actor: ActorRef<Message>) -> Registration {
         let id = actor.get_id();
         self.lock().insert(conversation, Held { actor, calls_for: None });
-        Registration { all: self.clone(), conversation, actor: id }
+        Registration { all: self.clone(), conversation, actor: id, calls_for: None }
     }
 
     /// Tells the conversation, if this process has it, that a turn is wanted no more, or that it was deleted.
@@ -68,7 +69,11 @@ impl InHand {
 
 impl Registration {
     /// Notes for which turn the model is being called.
-    pub(crate) fn calls_for(&self, turn: Option<TurnId>) {
+    pub(crate) fn calls_for(&mut self, turn: Option<TurnId>) {
+        // Told after every event, and rarely anything new.
+        if std::mem::replace(&mut self.calls_for, turn) == turn {
+            return;
+        }
         if let Some(held) = self.all.lock().get_mut(&self.conversation)
             && held.actor.get_id() == self.actor
         {
