@@ -1,5 +1,5 @@
-//! The front endpoint of a send: checks it, and puts it into the stream of turns. It answers only faults; the outcome comes
-//! from the owner of the conversation's partition.
+//! The front endpoint of a send, and of asking for another answer: checks it, and puts it into the stream of turns. It answers
+//! only faults; the outcome comes from the owner of the conversation's partition.
 //!
 //! Why a front: a request published straight to a stream is answered by the stream itself, and its reply subject is lost.
 
@@ -10,13 +10,14 @@ use host::{
     limit::{Excess, RateLimit},
     share::Full,
 };
+use identity::Principal;
 use wire::{
-    Fault, FaultCode, SendMessage, TurnId, UserId,
+    ConversationId, Fault, FaultCode, MessageId, OperationInfo, RegenerateTurn, SendMessage, TurnId, UserId,
     limit::{RUNNING_TURNS, RUNNING_TURNS_PER_USER, TURNS},
     operations,
 };
 
-use crate::{config::Limits, error::Error, resources::Resources};
+use crate::{config::Limits, error::Error, model::TurnRequest, resources::Resources};
 
 /// When a turn that runs may have ended, in seconds.
 const SOON_S: u32 = 2;
@@ -50,46 +51,130 @@ pub async fn start(
         }
     })
     .await?;
-    let shared = resources.clone();
-    let rate = Arc::new(RateLimit::new(TURNS.name, limits.turns_per_user_per_min));
-    let take = move |mut incoming: Incoming| {
-        let (queue, shared, rate) = (queue.clone(), shared.clone(), rate.clone());
-        async move {
-            match admit(&shared, rate.as_ref().as_ref(), &mut incoming) {
-                Ok(turn) => queue.put(turn).await,
-                Err(fault) => {
-                    bus::observe(&operations::SEND_MESSAGE.info, Instant::now(), Some(&fault));
-                    shared.bus.reply_fault(&incoming.reply_to, &fault, &incoming.context).await;
-                }
-            }
-        }
+    let front = Front {
+        resources: resources.clone(),
+        queue,
+        rate: Arc::new(RateLimit::new(TURNS.name, limits.turns_per_user_per_min)),
     };
-    resources.bus.subscribe_operation(&operations::SEND_MESSAGE.info, take).await
+    for operation in [&operations::SEND_MESSAGE.info, &operations::REGENERATE_TURN.info] {
+        let front = front.clone();
+        let take = move |incoming: Incoming| {
+            let front = front.clone();
+            async move { front.take(operation, incoming).await }
+        };
+        resources.bus.subscribe_operation(operation, take).await?;
+    }
+    Ok(())
 }
 
-/// Checks all that can be checked without looking anything up. Only what could become a turn counts.
-fn admit(
-    resources: &Resources,
-    rate: Option<&RateLimit<UserId>>,
-    incoming: &mut Incoming,
-) -> Result<QueuedTurn, Fault> {
-    let request: SendMessage = incoming.decode()?;
-    check_model(resources, request.model.as_deref())?;
-    let mut turn = QueuedTurn {
-        turn: TurnId::new(),
-        user: incoming.caller()?.user(),
-        conversation: incoming.path.id()?,
-        idempotency_key: incoming.idempotency_key()?,
-        reply_to: incoming.reply_to.clone(),
-        encoding: incoming.encoding()?,
-        context: incoming.context.clone(),
-        body: incoming.body.clone(),
-    };
-    check_room(resources, turn.user)?;
-    if let Some(rate) = rate {
-        turn.reply_to = count(rate, turn.user, incoming)?;
+/// What every turn passes.
+#[derive(Clone)]
+struct Front {
+    resources: Arc<Resources>,
+    queue: Queue,
+    rate: Arc<Option<RateLimit<UserId>>>,
+}
+
+/// What must be looked up before a turn can go into the queue.
+enum Wish {
+    /// Nothing.
+    Plain(ConversationId),
+    /// Where a message that begins a branch belongs.
+    Branch(ConversationId, MessageId, SendMessage),
+    /// The conversation of a turn that is to be answered again.
+    Again(TurnId, RegenerateTurn),
+}
+
+impl Front {
+    async fn take(&self, operation: &'static OperationInfo, mut incoming: Incoming) {
+        match self.admit(operation, &mut incoming) {
+            Ok((turn, Wish::Plain(_))) => self.queue.put(turn).await,
+            // The next one does not wait for Postgres.
+            Ok((turn, wish)) => {
+                let front = self.clone();
+                self.resources.drain.spawn("look up branch", async move {
+                    match front.look_up(turn, wish).await {
+                        Ok(turn) => front.queue.put(turn).await,
+                        Err(fault) => front.refuse(operation, &incoming, fault).await,
+                    }
+                });
+            }
+            Err(fault) => self.refuse(operation, &incoming, fault).await,
+        }
     }
-    Ok(turn)
+
+    async fn refuse(&self, operation: &'static OperationInfo, incoming: &Incoming, fault: Fault) {
+        bus::observe(operation, Instant::now(), Some(&fault));
+        self.resources.bus.reply_fault(&incoming.reply_to, &fault, &incoming.context).await;
+    }
+
+    /// Checks all that can be checked without looking anything up. Only what could become a turn counts.
+    fn admit(
+        &self,
+        operation: &'static OperationInfo,
+        incoming: &mut Incoming,
+    ) -> Result<(QueuedTurn, Wish), Fault> {
+        let wish = if operation.name == operations::SEND_MESSAGE.info.name {
+            let send: SendMessage = incoming.decode()?;
+            check_model(&self.resources, send.model.as_deref())?;
+            let conversation = incoming.path.id()?;
+            match send.parent_id.flatten() {
+                Some(parent) => Wish::Branch(conversation, parent, send),
+                None => Wish::Plain(conversation),
+            }
+        } else {
+            let again: RegenerateTurn = incoming.decode()?;
+            check_model(&self.resources, again.model.as_deref())?;
+            Wish::Again(incoming.path.id()?, again)
+        };
+        let conversation = match &wish {
+            Wish::Plain(conversation) | Wish::Branch(conversation, ..) => *conversation,
+            // Looked up later.
+            Wish::Again(of, _) => of.uuid().into(),
+        };
+        let mut turn = QueuedTurn {
+            turn: TurnId::new(),
+            user: incoming.caller()?.user(),
+            conversation,
+            idempotency_key: incoming.idempotency_key()?,
+            reply_to: incoming.reply_to.clone(),
+            encoding: incoming.encoding()?,
+            context: incoming.context.clone(),
+            body: incoming.body.clone(),
+        };
+        check_room(&self.resources, turn.user)?;
+        if let Some(rate) = self.rate.as_ref() {
+            turn.reply_to = count(rate, turn.user, incoming)?;
+        }
+        Ok((turn, wish))
+    }
+
+    /// Finds out where a branch begins, and writes it into the turn's body. Turns and messages are facts, so it holds.
+    async fn look_up(&self, mut turn: QueuedTurn, wish: Wish) -> Result<QueuedTurn, Fault> {
+        let store = &self.resources.store;
+        let caller = Principal::authorised_by_broker(turn.user);
+        let request = match wish {
+            Wish::Plain(_) => return Ok(turn),
+            Wish::Branch(conversation, parent, send) => {
+                let follows =
+                    store.turn_of_message(caller, conversation, parent).await.map_err(Error::from)?;
+                if follows.is_none()
+                    && store.find_conversation(caller, conversation).await.map_err(Error::from)?.is_none()
+                {
+                    return Err(FaultCode::ConversationNotFound.into());
+                }
+                let follows = Some(follows.ok_or(FaultCode::MessageNotFound)?);
+                TurnRequest { follows, ..send.into() }
+            }
+            Wish::Again(of, RegenerateTurn { model, settings }) => {
+                let conversation = store.conversation_of(caller, of).await.map_err(Error::from)?;
+                turn.conversation = conversation.ok_or(FaultCode::TurnNotFound)?;
+                TurnRequest { model, settings, regenerates: Some(of), ..TurnRequest::default() }
+            }
+        };
+        turn.body = turn.encoding.encode(&request).map_err(|_| FaultCode::Internal)?.into();
+        Ok(turn)
+    }
 }
 
 /// Refuses what would have to wait for others of the same user, or of anybody.

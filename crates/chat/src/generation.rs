@@ -8,10 +8,12 @@ use std::{
 
 use llm::{Answering, CallError, Event, FinishReason, Message, Prompt};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
 use wire::{Fault, FaultCode, Settings, TurnEvent, TurnId, Usage, UserId, template};
 
 use crate::{
-    conversation,
+    conversation::{self, machine::Ended},
+    error::fault_of_call,
     model::{Completion, Opening},
     resources::Resources,
 };
@@ -44,6 +46,8 @@ pub struct Job {
     pub traceparent: Option<String>,
     /// Events of this turn that were told already.
     pub told: u64,
+    /// Stops the call.
+    pub stop: oneshot::Receiver<()>,
 }
 
 /// The prompt that opens the call.
@@ -62,7 +66,7 @@ pub struct Generated {
     /// For which turn.
     pub turn: TurnId,
     /// The answer, or why there is none.
-    pub result: Result<Completion, CallFailure>,
+    pub ended: Ended,
     /// The prompt that was read, to be kept.
     pub system: System,
     /// Events of this turn that were told.
@@ -81,9 +85,17 @@ pub enum CallFailure {
     /// The prompt could not be read.
     #[error("the prompt could not be read")]
     Database(#[from] sqlx::Error),
-    /// The child died.
-    #[error("the generation failed: {0}")]
-    Died(String),
+}
+
+impl From<CallFailure> for Ended {
+    fn from(failure: CallFailure) -> Self {
+        match failure {
+            CallFailure::Call(error) => Self::Failed(fault_of_call(&error)),
+            // The provider was not called.
+            CallFailure::Prompt(fault) => Self::Failed(fault),
+            CallFailure::Database(_) => Self::NotMade,
+        }
+    }
 }
 
 /// What it needs.
@@ -111,14 +123,30 @@ impl Actor for Generation {
     async fn handle(
         &self,
         _: ActorRef<Self::Msg>,
-        job: Box<Job>,
+        mut job: Box<Job>,
         state: &mut Arguments,
     ) -> Result<(), ActorProcessingErr> {
         let turn = job.turn;
-        let mut call = Call { resources: &state.resources, user: job.user, turn, told: job.told };
+        let (user, told, said) = (job.user, job.told, String::new());
+        let mut call = Call { resources: &state.resources, user, turn, told, said };
         let mut system = job.system.clone();
-        let result = call.run(*job, &mut system).await;
-        let generated = Generated { turn, result, system, told: call.told };
+        let (_never, nothing) = oneshot::channel();
+        let stop = std::mem::replace(&mut job.stop, nothing);
+        // Leaving the call closes the provider's connection.
+        let result = tokio::select! {
+            biased;
+            result = call.run(*job, &mut system) => Some(result),
+            _ = stop => None,
+        };
+        let ended = match result {
+            Some(Ok(completion)) => Ended::Completed(completion),
+            Some(Err(failure)) => {
+                tracing::warn!(%turn, error = %failure, "the model gave no answer");
+                failure.into()
+            }
+            None => Ended::Stopped(std::mem::take(&mut call.said)),
+        };
+        let generated = Generated { turn, ended, system, told: call.told };
         state.conversation.cast(conversation::Message::Generated(Box::new(generated)))?;
         Ok(())
     }
@@ -129,6 +157,8 @@ struct Call<'a> {
     user: UserId,
     turn: TurnId,
     told: u64,
+    /// What the model has said so far.
+    said: String,
 }
 
 impl Call<'_> {
@@ -175,7 +205,7 @@ impl Call<'_> {
     /// Gathers the answer, telling it in frames of some 40 ms. An answer that comes whole within the first frame is not
     /// told in parts at all: the completed event carries it.
     async fn listen(&mut self, attempt: i16, mut answering: Answering) -> Result<Completion, CallFailure> {
-        let (mut text, mut shown) = (String::new(), 0);
+        let mut shown = 0;
         let mut frame_due: Option<tokio::time::Instant> = None;
         loop {
             let event = match frame_due {
@@ -188,21 +218,21 @@ impl Call<'_> {
             };
             match event {
                 Some(Event::Delta(delta)) => {
-                    text.push_str(&delta);
+                    self.said.push_str(&delta);
                     frame_due.get_or_insert_with(|| tokio::time::Instant::now() + COALESCE);
                 }
                 Some(Event::Finished(finish)) => {
-                    if shown > 0 && shown < text.len() {
-                        self.tell(delta(attempt, &text, shown)).await;
+                    if shown > 0 && shown < self.said.len() {
+                        self.tell(delta(attempt, &self.said, shown)).await;
                     }
-                    return Ok(completion(text, finish));
+                    return Ok(completion(std::mem::take(&mut self.said), finish));
                 }
                 None => {}
             }
             let due = frame_due.is_some_and(|due| due <= tokio::time::Instant::now());
-            if due || text.len() - shown > COALESCE_BYTES {
-                self.tell(delta(attempt, &text, shown)).await;
-                shown = text.len();
+            if due || self.said.len() - shown > COALESCE_BYTES {
+                self.tell(delta(attempt, &self.said, shown)).await;
+                shown = self.said.len();
                 frame_due = None;
             }
         }

@@ -5,7 +5,9 @@
 //! - [`worker`] ► [`partition`] ► [`conversation`] ► [`generation`]: the actors, each supervising the next
 //! - [`assignment`]: which worker should own which partition; [`intake`]: how it comes to own one; [`holdings`]: what it owns
 //! - [`writer`]: the one writer of turns, in batches, fenced by the partition's epoch
+//! - [`stops`]: stops a turn that is cancelled, or whose conversation is deleted, wherever it runs
 //! - [`rescue`]: finds what nobody has in hand
+//! - [`dead_letters`]: turns that were given up, for operators
 //! - [`purge`]: removes for good what was deleted
 //! - [`service`]: all other requests; [`store`]: SQL and rows; [`model`]: turns and outcomes
 //! - [`error`]: the errors, and their one translation to faults
@@ -13,6 +15,7 @@
 pub mod assignment;
 pub mod config;
 pub mod conversation;
+pub mod dead_letters;
 pub mod error;
 pub mod front;
 pub mod generation;
@@ -24,6 +27,7 @@ pub mod purge;
 pub mod rescue;
 pub mod resources;
 pub mod service;
+pub mod stops;
 pub mod store;
 pub mod worker;
 pub mod writer;
@@ -65,6 +69,7 @@ pub const METRICS: &[Metric] = &[
         "omnichat_purged_conversations_total",
         "Deleted conversations that were removed for good.",
     ),
+    Metric::counter("omnichat_dead_letters_total", "Turns that were given up after their last attempt."),
     Metric::counter("omnichat_actor_failures_total", "Actors that failed and were replaced, by kind."),
 ];
 
@@ -110,12 +115,14 @@ pub async fn start(
             sections.limits.running_turns_per_user as usize,
             sections.limits.running_turns_per_node as usize,
         ),
+        in_hand: stops::InHand::default(),
         holdings: Holdings::default(),
     });
     // Not the resources: the writer ends when nobody holds them any more.
     let holdings = resources.holdings.clone();
     holdings.want(1);
     health.add("partitions", move || std::future::ready(holdings.check(partition_count)));
+    stops::start(&resources).await.map_err(subscribe_error)?;
     let cluster = Cluster::join(bus, &resources.worker).await.map_err(subscribe_error)?;
     start_worker(&resources, &partitions, cluster).await?;
     let (holdings, worker) = (resources.holdings.clone(), resources.worker.clone());
@@ -189,6 +196,8 @@ async fn serve(bus: &Bus, resources: &Arc<Resources>) -> Result<(), bus::Subscri
         })
         .await?
         .guarded(operations::GET_TURN, |s, caller, at, _| async move { s.turn(caller, at.id()?).await })
+        .await?
+        .guarded(operations::CANCEL_TURN, |s, caller, at, _| async move { s.cancel(caller, at.id()?).await })
         .await?
         .guarded(operations::FIND_TURN, |s, caller, _, by| async move { s.turn_by_key(caller, by).await })
         .await?;

@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 use wire::{
-    Answer, ConversationId, Fault, Message, MessageId, PromptId, Role, SendMessage, Settings, TurnId, Usage,
-    UserId,
+    Answer, ConversationId, Fault, FaultCode, Message, MessageId, PromptId, Role, SendMessage, Settings,
+    TurnId, TurnKind, Usage, UserId,
+    check::{Checks, Request},
 };
 
 /// The right to write the turns of a partition: good as long as Postgres knows no later epoch.
@@ -18,6 +19,56 @@ pub struct Ownership {
     pub partition: i16,
     /// Counts the owners of the partition.
     pub epoch: i64,
+}
+
+/// What the queue holds of a turn: a send as it came, or with what the front has looked up. The front has checked it.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+pub struct TurnRequest {
+    /// The text of a send.
+    #[serde(default)]
+    pub content: Option<String>,
+    /// Another model than the conversation's.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Settings over the conversation's.
+    #[serde(default)]
+    pub settings: Option<Settings>,
+    /// The message that a send is to follow; null for none. Absent: the end of the active path.
+    #[serde(default, deserialize_with = "wire::project::present", skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<Option<MessageId>>,
+    /// The turn of that message.
+    #[serde(default)]
+    pub follows: Option<TurnId>,
+    /// The turn whose question is to be answered again.
+    #[serde(default)]
+    pub regenerates: Option<TurnId>,
+}
+
+impl Request for TurnRequest {
+    fn check(&self, _: &mut Checks) {}
+}
+
+impl TurnRequest {
+    /// What was asked for.
+    pub const fn kind(&self) -> TurnKind {
+        match (self.regenerates, self.parent_id) {
+            (Some(_), _) => TurnKind::Regenerate,
+            (None, Some(_)) => TurnKind::Edit,
+            (None, None) => TurnKind::Send,
+        }
+    }
+}
+
+impl From<SendMessage> for TurnRequest {
+    fn from(send: SendMessage) -> Self {
+        Self {
+            content: Some(send.content),
+            model: send.model,
+            settings: send.settings,
+            parent_id: send.parent_id,
+            ..Self::default()
+        }
+    }
 }
 
 /// A turn to be accepted.
@@ -37,10 +88,12 @@ pub struct NewTurn {
     pub idempotency_key: Option<String>,
     /// Of the canonical body: sends with the same key have the same.
     pub body_hash: BodyHash,
-    /// The id of the user's message.
+    /// What it was asked for by.
+    pub kind: TurnKind,
+    /// The id of the user's message: a new one, or the one that is answered again.
     pub user_message: MessageId,
-    /// What the message follows.
-    pub parent: Option<MessageId>,
+    /// The turn that the message follows.
+    pub parent: Option<TurnId>,
     /// The text.
     pub content: Arc<str>,
     /// Another model than the conversation's.
@@ -90,14 +143,18 @@ pub struct BodyHash(pub [u8; 32]);
 
 impl BodyHash {
     /// The same for the same request, whatever its encoding and the order of its fields.
-    pub fn of(request: &SendMessage) -> Self {
+    pub fn of(request: &TurnRequest) -> Self {
         let mut hash = Sha256::new();
-        hash.update(request.content.as_bytes());
+        hash.update(request.content.as_deref().unwrap_or_default().as_bytes());
         // 0xff occurs in no UTF-8 text, so no content can imitate what follows.
         hash.update([0xff]);
-        if request.model.is_some() || request.settings.is_some() {
-            let rest = serde_json::json!([request.model, request.settings]);
-            hash.update(rest.to_string().as_bytes());
+        let branch = request.parent_id.is_some() || request.regenerates.is_some();
+        if branch || request.model.is_some() || request.settings.is_some() {
+            let mut rest = vec![serde_json::json!(request.model), serde_json::json!(request.settings)];
+            if branch {
+                rest.push(serde_json::json!([request.parent_id, request.regenerates]));
+            }
+            hash.update(Value::from(rest).to_string().as_bytes());
         }
         Self(hash.finalize().into())
     }
@@ -129,6 +186,10 @@ pub enum Ending {
     Completed(Completion),
     /// Without one.
     Failed(Fault),
+    /// Without one, after the last attempt; for the reason of the last failure that is known.
+    GivenUp(String),
+    /// On request, with what the model had said until then.
+    Cancelled(Option<Arc<str>>),
 }
 
 /// An answer.
@@ -160,6 +221,8 @@ impl Outcome {
     pub fn reply(&self) -> Result<Answer, Fault> {
         match &self.ending {
             Ending::Failed(fault) => Err(fault.clone().of_turn(self.turn)),
+            Ending::GivenUp(_) => Err(Fault::new(FaultCode::AttemptsExhausted).of_turn(self.turn)),
+            Ending::Cancelled(_) => Err(Fault::new(FaultCode::TurnCancelled).of_turn(self.turn)),
             Ending::Completed(completion) => Ok(answer(AnswerParts {
                 turn: self.turn,
                 conversation: self.conversation,
@@ -225,26 +288,44 @@ pub fn answer(parts: AnswerParts) -> Answer {
 mod tests {
     use super::*;
 
-    fn send(content: &str, model: Option<&str>) -> BodyHash {
-        BodyHash::of(&SendMessage {
-            content: content.into(),
-            model: model.map(Into::into),
-            settings: None,
-            stream: None,
-        })
+    fn send(content: &str, model: Option<&str>) -> TurnRequest {
+        TurnRequest { content: Some(content.into()), model: model.map(Into::into), ..TurnRequest::default() }
     }
 
     #[test]
     fn only_the_same_request_has_the_same_hash() {
-        assert_eq!(send("hi", None), send("hi", None));
-        assert_ne!(send("hi", None), send("hi ", None));
-        assert_ne!(send("hi", None), send("hi", Some("m")));
-        assert_ne!(send("hi", Some("m")), send("hi", Some("n")));
-        let quiet = SendMessage { content: "hi".into(), model: None, settings: None, stream: Some(false) };
-        assert_eq!(
-            BodyHash::of(&quiet),
+        let turn = TurnId::new();
+        let requests = [
             send("hi", None),
-            "how the answer is carried is not part of the request"
+            send("hi ", None),
+            send("hi", Some("m")),
+            send("hi", Some("n")),
+            TurnRequest { parent_id: Some(None), ..send("hi", None) },
+            TurnRequest { parent_id: Some(Some(MessageId::answer_to(turn))), ..send("hi", None) },
+            TurnRequest { regenerates: Some(turn), ..TurnRequest::default() },
+            TurnRequest { regenerates: Some(TurnId::new()), ..TurnRequest::default() },
+        ];
+        for (place, one) in requests.iter().enumerate() {
+            for (other_place, other) in requests.iter().enumerate() {
+                let same = BodyHash::of(one) == BodyHash::of(other);
+                assert_eq!(same, place == other_place, "{one:?} {other:?}");
+            }
+        }
+        let looked_up = TurnRequest { follows: Some(turn), ..requests[5].clone() };
+        assert_eq!(
+            BodyHash::of(&looked_up),
+            BodyHash::of(&requests[5]),
+            "what we found out is not asked for"
         );
+    }
+
+    #[test]
+    fn a_send_is_read_as_it_came() {
+        let read = |body: &str| wire::Encoding::Json.decode::<TurnRequest>(body.as_bytes()).unwrap();
+        assert_eq!(read(r#"{"content":"hi","stream":false}"#).kind(), TurnKind::Send);
+        assert_eq!(read(r#"{"content":"hi","parent_id":null}"#).kind(), TurnKind::Edit);
+        let again = TurnRequest { regenerates: Some(TurnId::new()), ..TurnRequest::default() };
+        let body = wire::Encoding::Json.encode(&again).unwrap();
+        assert_eq!(read(&String::from_utf8(body).unwrap()).regenerates, again.regenerates);
     }
 }

@@ -55,6 +55,8 @@ pub enum Message {
         /// How many deliveries it has seen.
         delivered: u64,
     },
+    /// From a conversation: it has come through, after its actor had failed.
+    Recovered(ConversationId),
     /// A later owner is known to Postgres.
     Fenced,
     /// Take up again what a failed conversation had in hand.
@@ -99,6 +101,8 @@ pub struct State {
     hold: Option<Hold>,
     conversations: HashMap<ConversationId, Child>,
     names: HashMap<ActorId, ConversationId>,
+    /// How often the actor of a conversation failed since it last came through.
+    failures: HashMap<ConversationId, u8>,
     releasing: bool,
     fenced: bool,
 }
@@ -143,6 +147,7 @@ impl Actor for Partition {
             hold: None,
             conversations: HashMap::new(),
             names: HashMap::new(),
+            failures: HashMap::new(),
             releasing: false,
             fenced: false,
         })
@@ -162,6 +167,7 @@ impl Actor for Partition {
                 state.conversation(&myself, conversation).await?;
             }
             Message::Idle { conversation, delivered } => state.let_go(conversation, delivered),
+            Message::Recovered(conversation) => drop(state.failures.remove(&conversation)),
             Message::Fenced => state.let_all_go(&myself),
             Message::Recover(conversation) => {
                 // What the stream still has comes again; what it has lost, Postgres knows.
@@ -190,6 +196,8 @@ impl Actor for Partition {
                 let named = conversation.map(|id| id.to_string());
                 tracing::error!(%error, conversation = named, "a conversation failed; its turns will be taken up again");
                 if let Some(conversation) = conversation {
+                    let failures = state.failures.entry(conversation).or_default();
+                    *failures = failures.saturating_add(1);
                     myself.send_after(RECOVERY, move || Message::Recover(conversation));
                 }
             }
@@ -251,7 +259,9 @@ impl State {
         let Some(ownership) = self.ownership.filter(|_| !self.releasing) else { return Ok(None) };
         if !self.conversations.contains_key(&id) {
             let resources = self.resources.clone();
-            let arguments = conversation::Arguments { resources, id, ownership, partition: myself.clone() };
+            let failures = self.failures.get(&id).copied().unwrap_or_default();
+            let partition = myself.clone();
+            let arguments = conversation::Arguments { resources, id, ownership, partition, failures };
             let (actor, _) = Actor::spawn_linked(None, Conversation, arguments, myself.get_cell()).await?;
             self.names.insert(actor.get_id(), id);
             self.conversations.insert(id, Child { actor, delivered: 0 });
@@ -265,6 +275,7 @@ impl State {
             && let Some(child) = self.conversations.remove(&id)
         {
             self.names.remove(&child.actor.get_id());
+            self.failures.remove(&id);
             child.actor.stop(Some("idle".into()));
             self.count();
         }

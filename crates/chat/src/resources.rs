@@ -5,7 +5,7 @@ use host::{Drain, share::Shares};
 use llm::Gateway;
 use wire::UserId;
 
-use crate::{Config, holdings::Holdings, store::Store, writer::Writer};
+use crate::{Config, holdings::Holdings, stops::InHand, store::Store, writer::Writer};
 
 /// Shared by all actors.
 pub struct Resources {
@@ -25,6 +25,8 @@ pub struct Resources {
     pub worker: String,
     /// Turns that run now, by user.
     pub running: Shares<UserId>,
+    /// Conversations in memory, to tell them that something is to stop.
+    pub in_hand: InHand,
     /// Partitions that this process owns now.
     pub holdings: Holdings,
 }

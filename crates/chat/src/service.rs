@@ -1,14 +1,14 @@
 //! The rules of conversations, one method per request. Sends are not here: see [`crate::front`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use identity::Principal;
 use serde_json::{Map, Value};
 use wire::{
     Branch, Conversation, ConversationId, Done, FaultCode, FindTurn, List, ListConversations, ListMessages,
-    Message, NewConversation, Page, ProjectId, PromptChoice, Turn, TurnId, UpdateConversation,
+    Message, NewConversation, Page, ProjectId, PromptChoice, Turn, TurnId, TurnStatus, UpdateConversation,
     operations::{LIST_CONVERSATIONS, LIST_MESSAGES},
-    template,
+    subject, template,
 };
 
 use crate::{error::Error, front::check_model, resources::Resources};
@@ -17,6 +17,10 @@ use crate::{error::Error, front::check_model, resources::Resources};
 pub struct Service {
     resources: Arc<Resources>,
 }
+
+/// How long the owner of a turn may take to end it, in milliseconds: between two looks, and 630 in all. Then it is ended in
+/// the owner's stead.
+const CANCEL_LOOKS_MS: [u64; 6] = [10, 20, 50, 100, 200, 250];
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -101,11 +105,12 @@ impl Service {
         self.get(caller, id).await
     }
 
-    /// Deletes a conversation; a turn that runs ends unread.
+    /// Deletes a conversation; a turn that runs is stopped, and ends unread.
     pub async fn delete(&self, caller: Principal, id: ConversationId) -> Result<Done> {
         if !self.resources.store.delete_conversation(caller, id).await? {
             return Err(FaultCode::ConversationNotFound.into());
         }
+        self.resources.bus.signal(subject::stop(id, None)).await;
         Ok(Done { message: "Conversation deleted successfully".into() })
     }
 
@@ -138,9 +143,34 @@ impl Service {
         found.map(|turn| turn.view).ok_or(FaultCode::TurnNotFound.into())
     }
 
+    /// Cancels a turn. What is answered is final: a turn with an outcome, which is that it was cancelled, or what it came to
+    /// just before. The wish is stored first, so that no later owner calls a model for it; then the owner, whoever it is, is
+    /// told to stop and to store what was said so far.
+    pub async fn cancel(&self, caller: Principal, id: TurnId) -> Result<Turn> {
+        let turn = self.turn(caller, id).await?;
+        if has_ended(&turn) {
+            return Ok(turn);
+        }
+        self.resources.store.ask_to_cancel(caller, id).await?;
+        self.resources.bus.signal(subject::stop(turn.conversation_id, Some(id))).await;
+        for pause in CANCEL_LOOKS_MS {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let turn = self.turn(caller, id).await?;
+            if has_ended(&turn) {
+                return Ok(turn);
+            }
+        }
+        self.resources.store.end_cancelled(caller, id).await?;
+        self.turn(caller, id).await
+    }
+
     /// Finds a turn by the key it was sent with.
     pub async fn turn_by_key(&self, caller: Principal, by: FindTurn) -> Result<Turn> {
         let found = self.resources.store.find_turn_by_key(caller.user(), &by.idempotency_key).await?;
         found.map(|turn| turn.view).ok_or(FaultCode::TurnNotFound.into())
     }
+}
+
+const fn has_ended(turn: &Turn) -> bool {
+    !matches!(turn.status, TurnStatus::Queued | TurnStatus::Running)
 }

@@ -155,6 +155,31 @@ const IDS: &[(&str, FaultCode)] = &[
     (TurnId::TOKEN, TurnId::MISSING),
 ];
 
+/// What a turn may come to, beside its answer.
+const OUTCOMES: &[FaultCode] = &[
+    FaultCode::InvalidIdempotencyKey,
+    FaultCode::PromptUnrenderable,
+    FaultCode::UnknownModel,
+    FaultCode::IdempotencyKeyReused,
+    FaultCode::ContextTooLong,
+    FaultCode::ConversationBusy,
+    FaultCode::TurnCancelled,
+    FaultCode::AttemptsExhausted,
+    FaultCode::ProviderUnavailable,
+    FaultCode::ProviderRejected,
+    FaultCode::ProviderMisconfigured,
+    FaultCode::ProviderFailed,
+    FaultCode::AnswerTruncated,
+    FaultCode::AnswerMalformed,
+    FaultCode::AnswerEmpty,
+    FaultCode::AnswerFiltered,
+    FaultCode::AnswerUnsupported,
+    FaultCode::AnswerTooLarge,
+    FaultCode::ProviderBusy,
+    FaultCode::ProviderTimedOut,
+    FaultCode::AnswerPending,
+];
+
 impl Entry {
     /// The name of what it does: `list_projects`.
     pub fn name(&self) -> String {
@@ -200,7 +225,7 @@ impl Entry {
             Overloaded, RateLimited, RequestTimedOut, TokenExpired, TooManyConnections, Unavailable,
             UnsupportedMediaType, UriTooLong,
         };
-        let rules: [(bool, &[FaultCode]); 7] = [
+        let rules: [(bool, &[FaultCode]); 8] = [
             (
                 true,
                 &[
@@ -225,6 +250,7 @@ impl Entry {
             (self.query.contains(&"cursor"), &[InvalidCursor, InvalidBody]),
             (self.is_limited(), &[RateLimited]),
             (self.is_stream(), &[InvalidEventId, RateLimited]),
+            (self.waits_for_turn, OUTCOMES),
         ];
         let ruled = rules.into_iter().filter(|(applies, _)| *applies).flat_map(|(_, faults)| faults);
         let missing = self.parameters().filter_map(|name| IDS.iter().find(|(token, _)| *token == name));

@@ -1,19 +1,20 @@
-//! The blocking send: the answer, or word of the turn that goes on without this request.
+//! The blocking send, and what waits like it: the answer, or word of the turn that goes on without this request.
+
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use bus::{CallError, Reply};
 use bytes::Bytes;
+use futures::{StreamExt, stream::FuturesUnordered};
 use http::{HeaderMap, request::Parts};
 use serde::Deserialize;
+use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
-use wire::{
-    ConversationId, Fault, FaultCode, TurnId, TurnStatus, header,
-    operations::{FIND_TURN, SEND_MESSAGE},
-};
+use wire::{Fault, FaultCode, Operation, TurnId, TurnStatus, header, operations::FIND_TURN};
 
 use crate::{
     answer::{Answer, Refusal},
-    caller::Caller,
+    caller::{Caller, SubjectId},
 };
 
 /// The client's key of a send; ours if it gave none.
@@ -44,32 +45,105 @@ struct Standing {
     status: TurnStatus,
 }
 
+/// What is known of the turn of a key.
+enum Found {
+    Turn(Standing),
+    Nothing,
+    /// Nobody answered.
+    Unknown,
+}
+
+/// Before the first look for a turn that says nothing; most have ended by then. Each further look waits twice as long.
+const FIRST_LOOK: Duration = Duration::from_millis(700);
+/// For the answer to a look. A process that hangs must not hold up the next look, which another may answer.
+const LOOK_TIMEOUT: Duration = Duration::from_millis(400);
+/// As long as the services are away, a send is tried again: they are likely being replaced.
+const RIDE_OUT: Duration = Duration::from_secs(3);
+/// Between two such tries.
+const AGAIN: Duration = Duration::from_millis(250);
+
 impl Caller {
-    /// Sends a message and waits for its turn's outcome, as long as `answer_timeout_s` allows.
-    pub async fn send(&self, to: ConversationId, IdempotencyKey(key): IdempotencyKey, body: Bytes) -> Answer {
-        self.check_scope(&SEND_MESSAGE.info)?;
-        let send =
-            async |body, timeout| self.call(&SEND_MESSAGE, &[&to], body, Some(key.clone()), timeout).await;
-        match send(body.clone(), self.door().answer_timeout).await {
-            Err(CallError::TimedOut) => {}
-            result => return self.answered(result),
-        }
-        let Some(turn) = self.find(&key).await else { return Err(FaultCode::AnswerPending.into()) };
-        if turn.status != TurnStatus::Running {
-            // The outcome came without reaching us; the same key brings it again.
-            match send(body, self.door().request_timeout).await {
-                // It counts like any send, and may be one too many.
-                Ok(Reply { status: Some(429), .. }) | Err(_) => {}
-                reply => return self.answered(reply),
+    /// Asks for a turn and waits for its outcome, as long as `answer_timeout_s` allows.
+    ///
+    /// NATS promises nothing: a request, or its answer, is lost with the process that has it. So while nothing is heard the
+    /// turn is looked for by its key, and asked for again if it is not there, or if its outcome is. The same key makes it
+    /// the same turn, however often it is asked for.
+    pub async fn send<Q, R>(
+        &self,
+        operation: &Operation<Q, R>,
+        id: SubjectId<'_>,
+        IdempotencyKey(key): IdempotencyKey,
+        body: Bytes,
+    ) -> Answer {
+        self.check_scope(&operation.info)?;
+        let began = Instant::now();
+        let deadline = began + self.door().answer_timeout;
+        let send = async |pause: Duration| {
+            // A pause of nothing would still cost a tick of the clock.
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let repeated = !pause.is_zero();
+            (repeated, self.call(operation, &[id], body.clone(), Some(key.clone()), left).await)
+        };
+        let mut sends = FuturesUnordered::from_iter([send(Duration::ZERO)]);
+        let (mut pause, mut turn) = (FIRST_LOOK, None);
+        let mut look_at = began + pause;
+        loop {
+            tokio::select! {
+                Some((repeated, result)) = sends.next() => match result {
+                    Err(CallError::TimedOut) => {}
+                    result if is_away(&result) && began.elapsed() < RIDE_OUT => sends.push(send(AGAIN)),
+                    // It counts like any send, and may be one too many: the one before is under way.
+                    Ok(Reply { status: Some(429), .. }) if repeated => {}
+                    result => return self.answered(result),
+                },
+                () = sleep_until(look_at) => {
+                    pause *= 2;
+                    match self.find(&key).await {
+                        Found::Turn(known) => {
+                            turn = Some(known.id);
+                            if !known.status.is_open() {
+                                sends.push(send(Duration::from_millis(1)));
+                            }
+                        }
+                        Found::Nothing => sends.push(send(Duration::from_millis(1))),
+                        Found::Unknown => pause = FIRST_LOOK / 2,
+                    }
+                    look_at = Instant::now() + pause;
+                }
+                () = sleep_until(deadline) => {
+                    let pending = Fault::new(FaultCode::AnswerPending);
+                    return Err(turn.map_or(pending.clone(), |turn| pending.of_turn(turn)).into());
+                }
             }
         }
-        Err(Fault::new(FaultCode::AnswerPending).of_turn(turn.id).into())
     }
 
-    async fn find(&self, key: &str) -> Option<Standing> {
+    async fn find(&self, key: &str) -> Found {
         let body = serde_json::json!({ "idempotency_key": key }).to_string();
-        let reply = self.call(&FIND_TURN, &[], body.into(), None, self.door().request_timeout).await.ok()?;
-        reply.status.is_none().then(|| serde_json::from_slice(&reply.body).ok()).flatten()
+        match self.call(&FIND_TURN, &[], body.into(), None, LOOK_TIMEOUT).await {
+            Ok(Reply { status: None, body, .. }) => {
+                serde_json::from_slice(&body).map_or(Found::Unknown, Found::Turn)
+            }
+            Ok(Reply { status: Some(404), .. }) => Found::Nothing,
+            _ => Found::Unknown,
+        }
+    }
+}
+
+/// Whether nobody was there to take the send, or the queue was not.
+fn is_away(result: &Result<Reply, CallError>) -> bool {
+    #[derive(Deserialize)]
+    struct Problem {
+        code: FaultCode,
+    }
+    match result {
+        Err(CallError::NoResponders | CallError::Disconnected) => true,
+        Ok(Reply { status: Some(503), body, .. }) => serde_json::from_slice::<Problem>(body)
+            .is_ok_and(|problem| problem.code == FaultCode::Unavailable),
+        _ => false,
     }
 }
 

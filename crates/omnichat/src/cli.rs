@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
+use wire::TurnId;
+
 use crate::{EXIT_USAGE, roles::Role};
 
 /// A chat backend for many users and many models: each answer exactly once, whatever crashes meanwhile.
@@ -72,6 +74,11 @@ pub enum Command {
     Doctor,
     /// Show which worker owns which partition, since when, and how many turns it has in hand
     Partitions,
+    /// Turns that were given up after their last attempt
+    DeadLetters {
+        #[command(subcommand)]
+        command: DeadLettersCommand,
+    },
     /// Ask a running process whether it is ready
     ///
     /// For the health checks of containers, whose image has neither a shell nor curl.
@@ -103,6 +110,29 @@ pub enum Command {
         /// For this shell
         #[arg(value_enum)]
         shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeadLettersCommand {
+    /// List them, newest first
+    List {
+        /// The most that are listed
+        #[arg(long, value_name = "COUNT", default_value_t = 100)]
+        limit: u32,
+    },
+    /// Show one, as JSON
+    Show {
+        /// Its turn
+        turn: TurnId,
+    },
+    /// Have the question answered after all, by a new turn
+    ///
+    /// The turn that was given up stays as it ended. Asked again, the command finds the turn that it made the first time. It
+    /// needs DATABASE_URL, and NATS_URL with the password of `ingress`.
+    Redrive {
+        /// The turn that was given up
+        turn: TurnId,
     },
 }
 

@@ -4,6 +4,7 @@ mod banner;
 mod cli;
 mod completions;
 mod config;
+mod dead_letters;
 mod doctor;
 mod health;
 mod keys;
@@ -73,6 +74,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Provision { check } => streams::provision(&cli.shared, check).await,
             Command::Doctor => doctor::run(&cli.shared).await,
             Command::Partitions => partitions::run(&cli.shared).await,
+            Command::DeadLetters { command } => dead_letters::run(&cli.shared, command).await,
             Command::Health { address } => health::run(address).await,
             Command::Config { template } => config::show(&cli.shared, template),
             Command::Nats { command } => nats::run(command).await,

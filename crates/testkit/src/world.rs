@@ -237,6 +237,11 @@ impl World {
         self.provision().await;
     }
 
+    /// Runs a command of the program, which must end well, in the environment of its processes; gives what it printed.
+    pub async fn command_line(&self, arguments: &[&str]) -> String {
+        process::run(self.command(arguments)).await
+    }
+
     /// Makes what is missing of the streams.
     async fn provision(&self) {
         process::run(self.command(&["provision"])).await;

@@ -69,6 +69,7 @@ fault_codes! {
     RouteNotFound = "route_not_found", 404, "There is nothing at this path";
     MethodNotAllowed = "method_not_allowed", 405, "This path does not take this method";
     RequestTimedOut = "request_timed_out", 408, "The request took too long to arrive";
+    TurnCancelled = "turn_cancelled", 410, "The turn was cancelled";
     VersionConflict = "version_conflict", 412, "The prompt has another version by now";
     BodyTooLarge = "body_too_large", 413, "The body is larger than 128 KiB";
     UriTooLong = "uri_too_long", 414, "The address is longer than 8 KiB";

@@ -55,7 +55,10 @@ pub use prompt::{
     UnlabelPrompt, UpdatePrompt,
 };
 pub use scope::Scope;
-pub use turn::{Answer, Branch, FindTurn, ListMessages, Message, Role, SendMessage, Turn, TurnStatus, Usage};
+pub use turn::{
+    Answer, Branch, FindTurn, ListMessages, Message, RegenerateTurn, Role, SendMessage, Turn, TurnKind,
+    TurnStatus, Usage,
+};
 
 /// The present moment, to the microsecond: what Postgres keeps, so that a stored time reads back as it was written.
 pub fn now() -> time::OffsetDateTime {

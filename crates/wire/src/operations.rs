@@ -4,9 +4,9 @@ use crate::{
     Answer, ApiKey, ApiKeyProof, ChangePassword, ChooseVersion, Conversation, Done, FindTurn, Identity,
     LabelPrompt, ListConversations, ListMessages, ListPage, LogIn, LogOut, Message, NewApiKey,
     NewConversation, NewProject, NewPrompt, Nothing, Operation, OperationInfo, Page, Project, Prompt,
-    PromptLabel, PromptVersion, Refresh, Register, RenderPrompt, RenderedPrompt, Scope, SendMessage, Service,
-    Session, SessionProof, ShownApiKey, Turn, UnlabelPrompt, UpdateConversation, UpdateProject, UpdatePrompt,
-    User, Validity, schema::Description,
+    PromptLabel, PromptVersion, Refresh, RegenerateTurn, Register, RenderPrompt, RenderedPrompt, Scope,
+    SendMessage, Service, Session, SessionProof, ShownApiKey, Turn, UnlabelPrompt, UpdateConversation,
+    UpdateProject, UpdatePrompt, User, Validity, schema::Description,
 };
 
 /// What a row of the catalogue says of API keys.
@@ -95,6 +95,8 @@ operations! {
         LIST_MESSAGES(ListMessages) -> Page<Message> = "omnichat.v1.u.{user}.conversations.{conversation}.messages", Read, "Lists the messages of a conversation, oldest first.";
         SEND_MESSAGE(SendMessage) -> Answer = "omnichat.v1.u.{user}.conversations.{conversation}.send", Chat, "Sends a message; the reply is the turn's outcome.";
         GET_TURN(Nothing) -> Turn = "omnichat.v1.u.{user}.turns.{turn}.get", Read, "Shows a turn.";
+        CANCEL_TURN(Nothing) -> Turn = "omnichat.v1.u.{user}.turns.{turn}.cancel", Chat, "Cancels a turn; one that has ended stays as it is.";
+        REGENERATE_TURN(RegenerateTurn) -> Turn = "omnichat.v1.u.{user}.turns.{turn}.regenerate", Chat, "Asks for another answer to a turn's question; the reply is the new turn, completed.";
         FIND_TURN(FindTurn) -> Turn = "omnichat.v1.u.{user}.turns.find", Read, "Finds a turn by the key it was sent with.";
     }
 }

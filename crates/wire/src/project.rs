@@ -104,7 +104,7 @@ fn check_description(checks: &mut Checks, description: Option<&str>) {
 }
 
 /// Tells a field that is null from one that is absent.
-pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     reader: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(reader).map(Some)

@@ -54,6 +54,28 @@ pub fn owner(partition: u16) -> String {
 /// Where every worker answers what it owns.
 pub const OWNED: &str = "omnichat.i.owned";
 
+/// Where chat processes tell each other that a turn is to stop, or a whole conversation that was deleted.
+pub fn stop(conversation: ConversationId, turn: Option<TurnId>) -> String {
+    match turn {
+        Some(turn) => format!("omnichat.i.stop.turn.{conversation}.{turn}"),
+        None => format!("omnichat.i.stop.conversation.{conversation}"),
+    }
+}
+
+/// What [`stop`] tells, read from its subject.
+pub fn stopped(subject: &str) -> Option<(ConversationId, Option<TurnId>)> {
+    let mut tokens = subject.split('.').skip(3);
+    let kind = tokens.next()?;
+    let conversation = tokens.next()?.parse().ok()?;
+    match kind {
+        "turn" => Some((conversation, Some(tokens.next()?.parse().ok()?))),
+        _ => Some((conversation, None)),
+    }
+}
+
+/// Everything that [`stop`] tells.
+pub const STOPS: &str = "omnichat.i.stop.>";
+
 /// The inbox prefix of a user's direct connection.
 pub fn user_inbox(user: UserId) -> String {
     format!("_INBOX.{user}")
@@ -130,5 +152,17 @@ pub const CHANNELS: &[Channel] = &[
         from: "an operator's command",
         to: "chat (every worker)",
         summary: "Asks every worker which partitions it owns.",
+    },
+    Channel {
+        pattern: "omnichat.i.stop.turn.{conversation}.{turn}",
+        from: "chat",
+        to: "chat (whoever has the conversation)",
+        summary: "The turn was cancelled: stop it.",
+    },
+    Channel {
+        pattern: "omnichat.i.stop.conversation.{conversation}",
+        from: "chat",
+        to: "chat (whoever has the conversation)",
+        summary: "The conversation was deleted: stop what runs in it.",
     },
 ];

@@ -10,6 +10,7 @@ use crate::{
     conversation::check_model,
     limits,
     page::check_page,
+    project::present,
     schema::{NAME, STORABLE, Time},
 };
 
@@ -31,9 +32,26 @@ pub struct SendMessage {
     /// How the model is called, over the conversation's settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Settings>,
+    /// What the message follows, to begin a branch: the id of an answer (or of its turn), or of a question, which stands for
+    /// its turn; null to begin the conversation anew. Absent: the end of the active path.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<Option<MessageId>>,
     /// Only false so far: answers come whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<bool>,
+}
+
+/// Asks for another answer to the question of a turn.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegenerateTurn {
+    /// Another model than the conversation's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = limits::MODEL_BYTES_MAX), regex(pattern = NAME))]
+    pub model: Option<String>,
+    /// How the model is called, over the conversation's settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
 }
 
 /// Which messages to list.
@@ -157,7 +175,9 @@ pub struct Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TurnStatus {
-    /// Accepted, and without an outcome yet.
+    /// Accepted, and behind other turns of its conversation.
+    Queued,
+    /// Accepted, at the head of its conversation, and without an outcome yet.
     Running,
     /// The answer is stored.
     Completed,
@@ -167,6 +187,36 @@ pub enum TurnStatus {
     Cancelled,
 }
 
+impl TurnStatus {
+    /// Whether the outcome is still to come.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Queued | Self::Running)
+    }
+}
+
+/// What a turn was asked for by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnKind {
+    /// A message at the end of the active path.
+    Send,
+    /// A message somewhere else in the conversation.
+    Edit,
+    /// A wish for another answer.
+    Regenerate,
+}
+
+impl TurnKind {
+    /// The name of the kind, as it is stored and sent.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Edit => "edit",
+            Self::Regenerate => "regenerate",
+        }
+    }
+}
+
 /// A turn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Turn {
@@ -174,8 +224,12 @@ pub struct Turn {
     pub id: TurnId,
     /// The conversation it belongs to.
     pub conversation_id: ConversationId,
+    /// What it was asked for by.
+    pub kind: TurnKind,
     /// Where it stands.
     pub status: TurnStatus,
+    /// Open turns of this conversation before it; null unless it is queued.
+    pub queue_position: Option<u32>,
     /// Calls to a provider so far, at most 3; 1 from the start.
     #[schemars(example = 1)]
     pub attempt: i16,
@@ -209,6 +263,8 @@ pub struct Turn {
     pub answered_by: Option<String>,
     /// Why it failed.
     pub fault: Option<Problem>,
+    /// What the model had said when the turn was cancelled; it is no message.
+    pub partial: Option<String>,
     /// Its messages: the user's, then the answer when there is one.
     pub messages: Vec<Message>,
 }
@@ -229,6 +285,15 @@ impl Request for SendMessage {
         }
         if self.stream == Some(true) {
             checks.error("stream", "invalid_value", "answers come whole: leave this field out");
+        }
+    }
+}
+
+impl Request for RegenerateTurn {
+    fn check(&self, checks: &mut Checks) {
+        check_model(checks, self.model.as_deref());
+        if let Some(settings) = &self.settings {
+            settings.check(checks);
         }
     }
 }

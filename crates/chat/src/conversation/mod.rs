@@ -1,46 +1,44 @@
 //! One conversation: accepts its turns one after the other, runs them one after the other, and tells the outcome.
 //!
-//! Everything that takes time happens elsewhere and comes back as a message: the loading and the rare reads in tasks, the
-//! writes in the writer, the call to the model in a linked child. So the conversation always hears the next message.
+//! What is to be done is decided by a pure state machine ([`machine`]); this actor turns messages into its events and carries
+//! out its effects. Everything that takes time happens elsewhere and comes back as a message: the loading and the rare reads
+//! in tasks, the writes in the writer, the call to the model in a linked child. So the conversation always hears the next
+//! message.
 //!
 //! ```text
 //! Deliver ─► (load) ─► accept ─► Accepted ─► queue ─► Generation ─► Generated ─► finish ─► Recorded ─► reply, ack
 //!                        └─ Nothing ─► find ─► Found ─► stored outcome ─► reply, ack
 //! ```
 
-mod accept;
-mod run;
-mod turn;
+mod effects;
+pub mod machine;
 mod window;
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bus::Delivery;
+use bus::{AckHandle, Context, Delivery, ReplyTo};
 use host::share::Share;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use wire::{Answer, ConversationId, Fault, TurnId, UserId, operations};
+use tokio::sync::oneshot;
+use wire::{ConversationId, TurnId, TurnKind, UserId};
 
 use crate::{
-    generation::{CallFailure, Generated, Job, System},
-    model::{Accepted, NewTurn, Outcome, Ownership},
+    generation::{Generated, Job, System},
+    model::Ownership,
     partition,
     resources::Resources,
-    store::{Attempt, History, Sent, StoredTurn},
-    writer::WriteError,
+    stops::Registration,
 };
-use turn::{HeldTurn, TurnQueue};
-use window::Window;
+use machine::{Arrival, Effect, Ended, Event, Machine, Terms, Ticket};
 
 /// Says "in progress" for every turn in hand, three times within the consumers' `ack_wait`, and looks whether to leave.
 const TICK: Duration = Duration::from_secs(20);
 /// Before something is tried again that failed for want of the database.
 const RETRY: Duration = Duration::from_secs(1);
-/// Besides the window, this many turns are loaded: more than can be open, since the queue of a conversation is bounded.
-const OPEN_TURNS_MAX: i32 = 64;
 
 /// The actor of one conversation.
 pub struct Conversation;
@@ -51,42 +49,16 @@ pub enum Message {
     Deliver(Box<Delivery>),
     /// From above: start nothing new, and stop once nothing runs.
     Drain,
-    /// What the database knows of the conversation.
-    Loaded(sqlx::Result<Option<History>>),
-    /// The write of a new turn ended.
-    Accepted(Result<Accepted, WriteError>),
-    /// What a delivery turned out to be about.
-    Found(sqlx::Result<Sent>),
-    /// A repeated call was recorded, or may not be made.
-    AttemptRecorded(sqlx::Result<Attempt>),
+    /// A turn is wanted no more; or nothing, as the conversation was deleted.
+    Stop(Option<TurnId>),
+    /// Something that was asked for has ended.
+    Happened(Box<Event>),
     /// A call ended.
     Generated(Box<Generated>),
-    /// The write of an outcome ended.
-    Recorded(Result<(), WriteError>),
-    /// The outcome that somebody else had stored.
-    Settled(sqlx::Result<Option<Box<StoredTurn>>>),
-    /// Time to try again.
-    Retry(Again),
+    /// Time to try again what failed for want of the database.
+    Again(Box<Effect>),
     /// Time to look around.
     Tick,
-}
-
-/// What to try again.
-pub enum Again {
-    /// Loading.
-    Load,
-    /// Finding the turn of the delivery in hand.
-    Find,
-    /// Recording an attempt.
-    Attempt,
-    /// Starting the first turn of the queue.
-    Advance,
-    /// Reading the prompt, and calling the model.
-    Generate,
-    /// Writing the outcome.
-    Finish,
-    /// Reading the outcome that somebody else stored.
-    Settle,
 }
 
 /// What it is made of.
@@ -99,48 +71,38 @@ pub struct Arguments {
     pub ownership: Ownership,
     /// Its partition.
     pub partition: ActorRef<partition::Message>,
+    /// How often the actor of this conversation has failed since it last came through.
+    pub failures: u8,
 }
 
-/// What it knows.
+/// What it has in hand.
 pub struct State {
     resources: Arc<Resources>,
     myself: ActorRef<Message>,
     partition: ActorRef<partition::Message>,
     id: ConversationId,
     ownership: Ownership,
-    stage: Stage,
-    arrivals: VecDeque<Box<Delivery>>,
-    accepting: Option<Accepting>,
-    turns: TurnQueue,
-    /// While the first turn of the queue runs.
-    running: Option<Share<UserId>>,
-    outcome: Option<Outcome>,
+    machine: Machine,
+    registration: Registration,
+    /// What the machine knows by its ticket.
+    waiting: HashMap<Ticket, Waiting>,
+    /// While a turn runs.
+    room: Option<Share<UserId>>,
     generation: Option<ActorRef<Box<Job>>>,
+    stop_call: Option<oneshot::Sender<()>>,
     system: System,
     delivered: u64,
     idle_since: Instant,
-    draining: bool,
 }
 
-/// How much of the conversation is known.
-enum Stage {
-    Loading,
-    Missing,
-    Ready(Known),
-}
-
-struct Known {
+/// Somebody who waits for an outcome, and the queue's message by which they wait.
+struct Waiting {
+    reply_to: ReplyTo,
+    context: Context,
+    ack: AckHandle,
     user: UserId,
-    deleted: bool,
-    next_seq: i64,
-    window: Window,
-}
-
-/// The delivery that is being accepted.
-struct Accepting {
-    delivery: Box<Delivery>,
-    turn: NewTurn,
-    offers: u8,
+    kind: TurnKind,
+    since: Instant,
 }
 
 impl Actor for Conversation {
@@ -149,27 +111,34 @@ impl Actor for Conversation {
     type Arguments = Arguments;
 
     async fn pre_start(&self, myself: ActorRef<Message>, of: Arguments) -> Result<State, ActorProcessingErr> {
-        let tick = TICK.min(Duration::from_secs(of.resources.config.idle_s.into()));
+        let config = &of.resources.config;
+        let tick = TICK.min(Duration::from_secs(config.idle_s.into()));
         myself.send_interval(tick, || Message::Tick);
-        let state = State {
+        let mut machine = Machine::new(Terms {
+            id: of.id,
+            ownership: of.ownership,
+            messages_max: config.history_messages_max,
+            bytes_max: config.history_bytes_max,
+            failures: of.failures,
+        });
+        let first = machine.start();
+        let mut state = State {
+            registration: of.resources.in_hand.register(of.id, myself.clone()),
             resources: of.resources,
             myself,
             partition: of.partition,
             id: of.id,
             ownership: of.ownership,
-            stage: Stage::Loading,
-            arrivals: VecDeque::new(),
-            accepting: None,
-            turns: TurnQueue::new(),
-            running: None,
-            outcome: None,
+            machine,
+            waiting: HashMap::new(),
+            room: None,
             generation: None,
+            stop_call: None,
             system: System::None,
             delivered: 0,
             idle_since: Instant::now(),
-            draining: false,
         };
-        state.load();
+        state.carry_out(first).await?;
         Ok(state)
     }
 
@@ -179,31 +148,29 @@ impl Actor for Conversation {
         message: Message,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        match message {
-            Message::Deliver(delivery) => {
-                state.delivered += 1;
-                state.arrivals.push_back(delivery);
-                state.next_arrival().await;
+        let event = match message {
+            Message::Deliver(delivery) => state.take(*delivery),
+            Message::Drain => Event::Drain,
+            Message::Stop(Some(turn)) => Event::Cancelled(turn),
+            Message::Stop(None) => Event::Deleted,
+            Message::Happened(event) => {
+                state.note_open_turns(&event);
+                *event
             }
-            Message::Loaded(history) => state.loaded(history).await?,
-            Message::Accepted(result) => state.accepted(result).await?,
-            Message::Found(found) => state.found(found).await?,
-            Message::AttemptRecorded(result) => state.attempt_recorded(result).await?,
             Message::Generated(generated) => state.generated(*generated),
-            Message::Recorded(result) => state.recorded(result).await?,
-            Message::Settled(stored) => state.settled(stored).await?,
-            Message::Retry(again) => state.again(again).await?,
-            Message::Drain => state.draining = true,
-            Message::Tick => state.tick().await,
-        }
-        state.leave_if_drained();
-        Ok(())
+            Message::Again(effect) => return state.carry_out(vec![*effect]).await,
+            Message::Tick => {
+                state.tick().await;
+                return Ok(());
+            }
+        };
+        state.happened(event).await
     }
 
     /// The only child is the generation. If it dies, the attempt is over, not the turn.
     async fn handle_supervisor_evt(
         &self,
-        myself: ActorRef<Message>,
+        _: ActorRef<Message>,
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
@@ -213,89 +180,70 @@ impl Actor for Conversation {
             _ => return Ok(()),
         };
         state.generation = None;
-        if let Some(turn) = state.turns.front().filter(|_| state.running.is_some() && state.outcome.is_none())
-        {
-            tracing::error!(turn = %turn.id, reason, "a generation died");
-            let result = Err(CallFailure::Died(reason));
-            let generated = Generated { turn: turn.id, result, system: System::None, told: turn.told };
-            myself.cast(Message::Generated(Box::new(generated)))?;
-        }
-        Ok(())
+        let Some((turn, told)) = state.machine.calling().map(|turn| (turn.id, turn.told)) else {
+            return Ok(());
+        };
+        tracing::error!(%turn, reason, "a generation died");
+        state.happened(Event::Ended(turn, Ended::Died(reason), told)).await
     }
 }
 
 impl State {
-    fn load(&self) {
-        let (resources, id, myself) = (self.resources.clone(), self.id, self.myself.clone());
-        let window = i32::try_from(resources.config.history_messages_max / 2).unwrap_or_default();
-        self.resources.drain.spawn("load conversation", async move {
-            let history = resources.store.load_history(id, window + OPEN_TURNS_MAX).await;
-            // An actor that has stopped meanwhile needs no answer, here and below.
-            let _ = myself.cast(Message::Loaded(history));
-        });
+    /// Runs the machine on an event, and on what its effects bring at once.
+    async fn happened(&mut self, event: Event) -> Result<(), ActorProcessingErr> {
+        let effects = self.machine.step(event, wire::now());
+        self.carry_out(effects).await
     }
 
-    async fn loaded(&mut self, history: sqlx::Result<Option<History>>) -> Result<(), ActorProcessingErr> {
-        match history {
-            Err(error) => {
-                tracing::warn!(conversation = %self.id, %error, "a conversation could not be loaded; trying again");
-                self.retry(Again::Load);
-                return Ok(());
+    async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), ActorProcessingErr> {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            if let Some(event) = self.carry_out_one(effect).await? {
+                effects.extend(self.machine.step(event, wire::now()));
             }
-            Ok(None) => self.stage = Stage::Missing,
-            Ok(Some(history)) => self.know(history),
         }
-        self.advance().await?;
-        self.next_arrival().await;
+        self.registration.calls_for(self.machine.calling().map(|turn| turn.id));
         Ok(())
     }
 
-    /// Takes over what the database knows: the turns that an earlier owner left open are run first.
-    fn know(&mut self, history: History) {
-        let config = &self.resources.config;
-        let window = Window::new(config.history_messages_max, config.history_bytes_max, &history.turns);
-        for turn in history.turns.into_iter().filter_map(HeldTurn::found) {
+    /// A delivery; the machine gets a ticket for it.
+    fn take(&mut self, delivery: Delivery) -> Event {
+        self.delivered += 1;
+        let ticket = Ticket(self.delivered);
+        let arrival = Arrival::new(ticket, &delivery);
+        let waiting = Waiting {
+            reply_to: delivery.reply_to,
+            context: delivery.context,
+            ack: delivery.ack,
+            user: delivery.user,
+            kind: arrival.request.as_ref().map_or(TurnKind::Send, crate::model::TurnRequest::kind),
+            since: Instant::now(),
+        };
+        self.waiting.insert(ticket, waiting);
+        Event::Arrived(Box::new(arrival))
+    }
+
+    fn note_open_turns(&self, event: &Event) {
+        let Event::Loaded(Some(history)) = event else { return };
+        for turn in history.turns.iter().filter(|turn| turn.open.is_some()) {
             tracing::info!(turn = %turn.id, conversation = %self.id, "found an open turn; going on with it");
             metrics::counter!("omnichat_rescued_turns_total").increment(1);
-            self.turns.push_back(turn);
         }
-        self.stage = Stage::Ready(Known {
-            user: history.user,
-            deleted: history.deleted,
-            next_seq: history.next_seq,
-            window,
-        });
     }
 
-    fn retry(&self, again: Again) {
-        self.myself.send_after(RETRY, move || Message::Retry(again));
-    }
-
-    async fn again(&mut self, again: Again) -> Result<(), ActorProcessingErr> {
-        match again {
-            Again::Load => self.load(),
-            Again::Find => self.find(),
-            Again::Attempt => self.record_attempt(),
-            Again::Advance => self.advance().await?,
-            Again::Generate => self.generate().await?,
-            Again::Finish => self.write_outcome(),
-            Again::Settle => self.settle(),
+    fn generated(&mut self, generated: Generated) -> Event {
+        if matches!(generated.ended, Ended::Completed(_)) {
+            self.system = generated.system;
         }
-        Ok(())
+        Event::Ended(generated.turn, generated.ended, generated.told)
     }
 
     async fn tick(&mut self) {
-        let waiting = self.arrivals.iter().chain(self.accepting.iter().map(|accepting| &accepting.delivery));
-        for delivery in waiting {
-            delivery.ack.in_progress().await;
+        for waiting in self.waiting.values() {
+            waiting.ack.in_progress().await;
         }
-        for waiter in self.turns.iter().flat_map(|turn| &turn.waiters) {
-            waiter.ack.in_progress().await;
-        }
-        let loading = matches!(self.stage, Stage::Loading);
-        let busy = loading || !self.turns.is_empty() || !self.arrivals.is_empty() || self.accepting.is_some();
         let idle = Duration::from_secs(self.resources.config.idle_s.into());
-        if !busy && self.idle_since.elapsed() >= idle {
+        if !self.machine.is_busy() && self.idle_since.elapsed() >= idle {
             self.ask_to_leave();
         }
     }
@@ -305,33 +253,5 @@ impl State {
         let _ = self
             .partition
             .cast(partition::Message::Idle { conversation: self.id, delivered: self.delivered });
-    }
-
-    fn leave_if_drained(&self) {
-        if self.draining && self.running.is_none() && self.accepting.is_none() {
-            self.myself.stop(Some("drained".into()));
-        }
-    }
-
-    /// The partition belongs to somebody else now: nothing more may be written, and nothing acknowledged.
-    fn abandon(&self) {
-        tracing::warn!(conversation = %self.id, "leaving the conversation to the partition's later owner");
-        let _ = self.partition.cast(partition::Message::Fenced);
-        self.myself.stop(Some("fenced".into()));
-    }
-
-    /// Answers a delivery that is not, or no longer, a turn in hand, and takes it off the queue.
-    async fn answer(&self, delivery: &Delivery, result: &Result<Answer, Fault>) {
-        bus::observe(&operations::SEND_MESSAGE.info, Instant::now(), result.as_ref().err());
-        let bus = &self.resources.bus;
-        match result {
-            Ok(answer) => bus.reply(&delivery.reply_to, answer).await,
-            Err(fault) => bus.reply_fault(&delivery.reply_to, fault, &delivery.context).await,
-        }
-        delivery.ack.done().await;
-    }
-
-    fn is_front(&self, turn: TurnId) -> bool {
-        self.turns.front().is_some_and(|front| front.id == turn)
     }
 }

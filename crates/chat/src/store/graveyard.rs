@@ -68,7 +68,10 @@ impl Graveyard {
                ),
                outcomes_gone as (delete from outcomes where turn_id = any (array(select id from gone))),
                attempts_gone as (delete from attempts where turn_id = any (array(select id from gone))),
-               cancels_gone as (delete from cancels where turn_id = any (array(select id from gone)))
+               cancels_gone as (delete from cancels where turn_id = any (array(select id from gone))),
+               partials_gone as (delete from partial_answers where turn_id = any (array(select id from gone))),
+               letters_gone as (delete from dead_letters where turn_id = any (array(select id from gone))),
+               redrives_gone as (delete from redrives where turn_id = any (array(select id from gone)))
                select count(*) as "count!" from gone"#,
             of.uuid(),
             TURNS_MAX,

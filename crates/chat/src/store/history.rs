@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use identity::Principal;
 use serde_json::Value;
-use wire::{ConversationId, MessageId, ProjectId, PromptChoice, PromptId, Settings, TurnId, UserId};
+use uuid::Uuid;
+use wire::{
+    ConversationId, MessageId, ProjectId, PromptChoice, PromptId, Settings, TurnId, TurnKind, UserId,
+};
 
 use super::Store;
 use crate::model::{BodyHash, Opening};
@@ -18,15 +21,23 @@ pub struct History {
     pub deleted: bool,
     /// The place of the next turn.
     pub next_seq: i64,
-    /// The newest turns of the active path, oldest first, the open ones included.
+    /// The newest turns of the active path, all that are open, and what came before those, by their places.
     pub turns: Vec<PastTurn>,
 }
 
-/// A turn of the active path.
-#[derive(Debug)]
+/// A turn of a conversation.
+#[derive(Debug, Clone)]
 pub struct PastTurn {
     /// Its id.
     pub id: TurnId,
+    /// Its place in the conversation.
+    pub seq: i64,
+    /// What it was asked for by.
+    pub kind: TurnKind,
+    /// The turn that its message follows.
+    pub parent: Option<TurnId>,
+    /// The id of the user's message.
+    pub user_message: MessageId,
     /// What was said.
     pub question: Arc<str>,
     /// What was answered; absent when it failed, or is open.
@@ -36,12 +47,8 @@ pub struct PastTurn {
 }
 
 /// A turn without an outcome.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct OpenTurn {
-    /// Its place in the conversation.
-    pub seq: i64,
-    /// The id of the user's message.
-    pub user_message: MessageId,
     /// The key it was sent with.
     pub idempotency_key: Option<String>,
     /// The hash of its body.
@@ -54,28 +61,48 @@ pub struct OpenTurn {
     pub opening: Option<Opening>,
     /// Calls to the provider that were, or may have been, made.
     pub attempts: i16,
+    /// Its user wants it no more.
+    pub cancelled: bool,
 }
 
+/// More turns than can be open in a conversation: its queue is bounded.
+pub(super) const OPEN_TURNS_MAX: i64 = 64;
+
 impl Store {
-    /// Loads a conversation with the newest `turns_max` turns of its active path. The cost does not grow with the length
-    /// of the conversation. None if there never was one.
+    /// Loads a conversation with the newest `turns_max` turns of its active path, and as many before each open turn of
+    /// another branch. The cost does not grow with the length of the conversation. None if there never was one.
     pub async fn load_history(&self, id: ConversationId, turns_max: i32) -> sqlx::Result<Option<History>> {
         let found = sqlx::query!(
-            r#"select c.user_id as "owner?", c.variables as "variables?", c.deleted_at, t.user_id as "sender?", t.seq as "seq?"
+            r#"select c.user_id as "owner?", c.deleted_at, t.user_id as "sender?", t.seq as "seq?",
+                      (select t.id from turns t
+                       where t.conversation_id = $1
+                         and (t.kind <> 'regenerate'
+                              or (select o.status from outcomes o where o.turn_id = t.id) = 'completed')
+                       order by t.seq desc limit 1) as leaf,
+                      array(select r.id
+                            from (select id, seq from turns where conversation_id = $1 order by seq desc limit $2) r
+                            where (select o.turn_id from outcomes o where o.turn_id = r.id) is null
+                            order by r.seq desc) as "open!: Vec<Uuid>"
                from (select 1) one
                left join conversations c on c.id = $1
                left join lateral (select user_id, seq from turns where conversation_id = $1 order by seq desc limit 1) t
                    on true"#,
             id.uuid(),
+            OPEN_TURNS_MAX,
         )
         .fetch_one(&self.pool)
         .await?;
         let Some(user) = found.owner.or(found.sender) else { return Ok(None) };
-        let turns = if found.seq.is_some() {
-            self.load_path(id, turns_max, found.variables).await?
-        } else {
-            Vec::new()
-        };
+        let mut turns: Vec<PastTurn> = Vec::new();
+        for end in found.leaf.into_iter().chain(found.open).map(TurnId::from) {
+            if turns.iter().all(|turn| turn.id != end) {
+                let path = self.load_path(id, end, turns_max).await?;
+                let new: Vec<_> =
+                    path.into_iter().filter(|turn| turns.iter().all(|known| known.id != turn.id)).collect();
+                turns.extend(new);
+            }
+        }
+        turns.sort_unstable_by_key(|turn| turn.seq);
         Ok(Some(History {
             user: user.into(),
             deleted: found.owner.is_none() || found.deleted_at.is_some(),
@@ -84,49 +111,58 @@ impl Store {
         }))
     }
 
-    async fn load_path(
+    /// A turn of a conversation and at most `turns_max - 1` before it, oldest first; nothing if it is not there.
+    pub async fn load_path(
         &self,
-        id: ConversationId,
+        conversation: ConversationId,
+        end: TurnId,
         turns_max: i32,
-        variables: Option<Value>,
     ) -> sqlx::Result<Vec<PastTurn>> {
         let rows = sqlx::query!(
             r#"with recursive path (turn_id, user_message_id, depth) as (
-                   (select t.id, t.user_message_id, 1 from turns t where t.conversation_id = $1 order by t.seq desc limit 1)
+                   (select t.id, t.user_message_id, 1 from turns t where t.id = $2 and t.conversation_id = $1)
                    union all
                    select t.id, t.user_message_id, p.depth + 1
                    from path p
                    join messages m on m.id = p.user_message_id
                    join turns t on t.id = m.parent_id
-                   where p.depth < $2
+                   where p.depth < $3
                )
-               select t.id as "id!", t.seq as "seq!", t.user_message_id as "user_message_id!", t.idempotency_key,
-                      t.body_hash as "body_hash!", t.model as "model!", t.settings,
+               select t.id as "id!", t.seq as "seq!", t.kind as "kind!", t.user_message_id as "user_message_id!",
+                      t.idempotency_key, t.body_hash as "body_hash!", t.model as "model!", t.settings,
                       t.prompt_id, t.prompt_version,
+                      case when t.prompt_id is not null then
+                          (select c.variables from conversations c where c.id = t.conversation_id) end as variables,
+                      (select m.parent_id from messages m where m.id = p.user_message_id) as parent,
                       (select m.content from messages m where m.id = p.user_message_id) as "question!",
                       (select m.content from messages m where m.id = p.turn_id) as answer,
-                      exists (select from outcomes o where o.turn_id = p.turn_id) as "closed!",
+                      (select o.turn_id from outcomes o where o.turn_id = p.turn_id) is not null as "closed!",
+                      (select c.turn_id from cancels c where c.turn_id = p.turn_id) is not null as "cancelled!",
                       coalesce((select max(a.number) from attempts a where a.turn_id = p.turn_id), 1::smallint) as "attempts!"
                from path p join turns t on t.id = p.turn_id
                order by p.depth desc"#,
-            id.uuid(),
+            conversation.uuid(),
+            end.uuid(),
             turns_max,
         )
         .fetch_all(&self.pool)
         .await?;
         let turns = rows.into_iter().map(|row| PastTurn {
             id: row.id.into(),
+            seq: row.seq,
+            kind: super::kind_from(&row.kind),
+            parent: row.parent.map(Into::into),
+            user_message: row.user_message_id.into(),
             question: row.question.into(),
             answer: row.answer.map(Into::into),
             open: (!row.closed).then(|| OpenTurn {
-                seq: row.seq,
-                user_message: row.user_message_id.into(),
                 idempotency_key: row.idempotency_key,
                 body_hash: BodyHash(row.body_hash.try_into().unwrap_or_default()),
                 model: row.model,
                 settings: settings_from(row.settings),
-                opening: Opening::of(row.prompt_id, row.prompt_version, variables.clone()),
+                opening: Opening::of(row.prompt_id, row.prompt_version, row.variables),
                 attempts: row.attempts,
+                cancelled: row.cancelled,
             }),
         });
         Ok(turns.collect())

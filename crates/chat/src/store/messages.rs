@@ -27,6 +27,9 @@ impl Store {
                         and ($3::uuid is null or t.id = coalesce(
                             (select a.id from turns a where a.id = $3 and a.conversation_id = $1),
                             (select m.parent_id from messages m where m.id = $3 and m.conversation_id = $1)))
+                        -- Another answer that did not come leaves the one before it in its place.
+                        and ($3::uuid is not null or t.kind <> 'regenerate'
+                             or coalesce((select o.status from outcomes o where o.turn_id = t.id), 'completed') = 'completed')
                     order by t.seq desc limit 1)
                    union all
                    select t.id, t.user_message_id, p.depth + 1

@@ -1,6 +1,8 @@
 //! What the chat service reads and writes in Postgres, the turns' own writes aside (see [`crate::writer`]). Every statement
 //! about a user's things has the owner in its `where`.
 
+mod branches;
+mod cancels;
 mod conversations;
 mod graveyard;
 mod history;
@@ -8,13 +10,14 @@ mod messages;
 mod partitions;
 mod turns;
 
+pub use cancels::Running;
 pub use graveyard::Graveyard;
 pub(crate) use history::settings_from;
 pub use history::{History, OpenTurn, PastTurn};
 pub use partitions::{Attempt, PartitionOwner};
 use sqlx::PgPool;
 use uuid::Uuid;
-use wire::{List, Page};
+use wire::{List, Page, TurnKind};
 
 pub use turns::{Sent, StoredTurn};
 
@@ -56,6 +59,15 @@ impl<T> Found<T> {
     pub fn page(self, list: &List, position: impl Fn(&T) -> Uuid) -> Page<T> {
         let last = self.entries.last().filter(|_| self.more).map(position);
         Page { next: last.map(|last| list.cursor(last)), entries: self.entries }
+    }
+}
+
+/// The kind of a turn as stored.
+fn kind_from(name: &str) -> TurnKind {
+    match name {
+        "regenerate" => TurnKind::Regenerate,
+        "edit" => TurnKind::Edit,
+        _ => TurnKind::Send,
     }
 }
 

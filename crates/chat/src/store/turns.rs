@@ -10,7 +10,7 @@ use wire::{
     Usage, UserId,
 };
 
-use super::Store;
+use super::{Store, history::OPEN_TURNS_MAX};
 use crate::model::{Accepted, AnswerParts, BodyHash, NewTurn, Opening, answer};
 
 /// A turn from the database.
@@ -39,6 +39,11 @@ pub enum Sent {
     ElsewhereAndGone,
     /// Not there, and neither is its conversation.
     NoConversation,
+    /// It was written at this place, and its conversation was deleted since.
+    WrittenAndGone {
+        /// Counts the conversation's turns from 0.
+        seq: i64,
+    },
     /// Not there; the conversation's next turn has this place.
     Nothing {
         /// Counts the conversation's turns from 0.
@@ -50,6 +55,7 @@ struct Row {
     id: Uuid,
     conversation_id: Uuid,
     seq: i64,
+    kind: String,
     idempotency_key: Option<String>,
     body_hash: Vec<u8>,
     user_message_id: Uuid,
@@ -73,6 +79,8 @@ struct Row {
     fault: Option<Json<StoredFault>>,
     finished_at: Option<OffsetDateTime>,
     answer: Option<String>,
+    partial: Option<String>,
+    before: Option<i64>,
 }
 
 #[derive(serde::Deserialize)]
@@ -99,6 +107,7 @@ impl Store {
                       (select t.conversation_id from turns t where t.user_id = $2 and t.idempotency_key = $4)
                           as key_of,
                       (select t.id from turns t where t.id = $3) as by_id,
+                      (select t.seq from turns t where t.id = $3) as own_seq,
                       (select c.id from conversations c
                        where c.id = $1 and c.user_id = $2 and c.deleted_at is null) as conversation,
                       (select t.seq from turns t where t.conversation_id = $1 order by t.seq desc limit 1) as seq"#,
@@ -111,6 +120,7 @@ impl Store {
         .await?;
         let elsewhere = found.key_of.is_some_and(|conversation| conversation != sent.conversation.uuid());
         match (found.by_key.or(found.by_id), found.conversation) {
+            (_, None) if let Some(seq) = found.own_seq => Ok(Sent::WrittenAndGone { seq }),
             (_, None) if !elsewhere => Ok(Sent::NoConversation),
             (Some(id), _) => {
                 let turn = self.find(sent.user, Some(id.into()), None).await?;
@@ -133,8 +143,8 @@ impl Store {
                    union all
                    select * from turns where idempotency_key = $3 and user_id = $1
                )
-               select t.id as "id!", t.conversation_id as "conversation_id!", t.seq as "seq!", t.idempotency_key,
-                      t.body_hash as "body_hash!", t.user_message_id as "user_message_id!", t.model as "model!",
+               select t.id as "id!", t.conversation_id as "conversation_id!", t.seq as "seq!", t.kind as "kind!",
+                      t.idempotency_key, t.body_hash as "body_hash!", t.user_message_id as "user_message_id!", t.model as "model!",
                       t.settings, t.prompt_id, t.prompt_version,
                       case when t.prompt_id is not null then c.variables end as variables,
                       t.created_at as "created_at!",
@@ -147,7 +157,12 @@ impl Store {
                            then jsonb_build_object('code', o.fault_code, 'message', o.fault_message) end
                           as "fault: Json<StoredFault>",
                       o.finished_at as "finished_at?",
-                      (select m.content from messages m where m.id = t.id) as answer
+                      (select m.content from messages m where m.id = t.id) as answer,
+                      (select p.content from partial_answers p where p.turn_id = t.id) as partial,
+                      case when o.turn_id is null then
+                          (select count(*) from turns b
+                           where b.conversation_id = t.conversation_id and b.seq < t.seq and b.seq >= t.seq - $4::bigint
+                             and (select bo.turn_id from outcomes bo where bo.turn_id = b.id) is null) end as before
                from wanted t
                join conversations c on c.id = t.conversation_id and c.deleted_at is null
                join messages q on q.id = t.user_message_id
@@ -155,6 +170,7 @@ impl Store {
             user.uuid(),
             id.map(|id| id.uuid()),
             key,
+            OPEN_TURNS_MAX,
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -162,22 +178,28 @@ impl Store {
     }
 }
 
+impl Row {
+    fn question(&self) -> Message {
+        Message {
+            id: self.user_message_id.into(),
+            conversation_id: self.conversation_id.into(),
+            parent_id: self.question_parent.map(Into::into),
+            turn_id: self.question_turn.into(),
+            seq: self.question_seq,
+            role: Role::User,
+            content: self.question.clone(),
+            created_at: self.question_at,
+        }
+    }
+}
+
 impl From<Row> for StoredTurn {
     fn from(row: Row) -> Self {
         let (id, conversation) = (TurnId::from(row.id), ConversationId::from(row.conversation_id));
+        let question = row.question();
         let usage = usage(row.prompt_tokens, row.completion_tokens);
         let fault = row.fault.map(|fault| Fault::because(fault.0.code, fault.0.message).of_turn(id));
         let user_message = MessageId::from(row.user_message_id);
-        let question = Message {
-            id: user_message,
-            conversation_id: conversation,
-            parent_id: row.question_parent.map(Into::into),
-            turn_id: row.question_turn.into(),
-            seq: row.question_seq,
-            role: Role::User,
-            content: row.question,
-            created_at: row.question_at,
-        };
         let answer = row.answer.zip(row.finished_at).map(|(text, finished_at)| {
             answer(AnswerParts {
                 turn: id,
@@ -191,7 +213,10 @@ impl From<Row> for StoredTurn {
                 model: row.answered_by.unwrap_or_default(),
             })
         });
+        let queue_position =
+            row.before.and_then(|before| u32::try_from(before).ok()).filter(|before| *before > 0);
         let status = match row.status.as_deref() {
+            None if queue_position.is_some() => TurnStatus::Queued,
             None => TurnStatus::Running,
             Some("completed") => TurnStatus::Completed,
             Some("cancelled") => TurnStatus::Cancelled,
@@ -207,7 +232,9 @@ impl From<Row> for StoredTurn {
         let view = Turn {
             id,
             conversation_id: conversation,
+            kind: super::kind_from(&row.kind),
             status,
+            queue_position,
             attempt: row.attempts,
             seq: row.seq,
             idempotency_key: row.idempotency_key,
@@ -220,9 +247,13 @@ impl From<Row> for StoredTurn {
             finish_reason: answer.as_ref().map(|answer| answer.finish_reason.clone()),
             answered_by: answer.as_ref().map(|answer| answer.model.clone()),
             fault: fault.as_ref().map(|fault| Problem::of(fault, None)),
+            partial: row.partial,
             messages,
         };
         let outcome = match (answer, fault) {
+            _ if status == TurnStatus::Cancelled => {
+                Some(Err(Fault::new(FaultCode::TurnCancelled).of_turn(id)))
+            }
             (_, Some(fault)) => Some(Err(fault)),
             (Some(answer), None) => Some(Ok(answer)),
             (None, None) => None,

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
-use wire::TurnId;
+use wire::{Fault, FaultCode, TurnId};
 
 use super::batch::Batch;
 use crate::{
@@ -69,12 +69,16 @@ pub(crate) async fn execute(
         &outcomes.iter().map(|it| it.tokens(|usage| usage.prompt_tokens)).collect::<Vec<_>>() as _,
         &outcomes.iter().map(|it| it.tokens(|usage| usage.completion_tokens)).collect::<Vec<_>>() as _,
         &outcomes.iter().map(|it| it.ending.fault().map(|it| it.code.as_str())).collect::<Vec<_>>() as _,
-        &outcomes.iter().map(|it| it.ending.fault().map(|it| &*it.message)).collect::<Vec<_>>() as _,
+        &outcomes.iter().map(|it| it.ending.fault().map(|it| it.message.to_string())).collect::<Vec<_>>()
+            as _,
         &outcomes.iter().map(|it| it.completion().map(timings)).collect::<Vec<_>>() as _,
         &outcomes.iter().map(|it| it.finished_at).collect::<Vec<_>>(),
         &outcomes.iter().map(|it| it.completion().map(|it| &*it.text)).collect::<Vec<_>>() as _,
         &turns.iter().map(|it| it.ownership.epoch).collect::<Vec<_>>(),
         &outcomes.iter().map(|it| it.ownership.epoch).collect::<Vec<_>>(),
+        &turns.iter().map(|it| it.kind.name()).collect::<Vec<_>>() as _,
+        &outcomes.iter().map(|it| it.ending.partial()).collect::<Vec<_>>() as _,
+        &outcomes.iter().map(|it| it.ending.given_up()).collect::<Vec<_>>() as _,
     )
     .fetch_all(connection)
     .await?;
@@ -106,7 +110,7 @@ impl Outcome {
     fn completion(&self) -> Option<&Completion> {
         match &self.ending {
             Ending::Completed(completion) => Some(completion),
-            Ending::Failed(_) => None,
+            _ => None,
         }
     }
 
@@ -119,14 +123,30 @@ impl Ending {
     const fn status(&self) -> &'static str {
         match self {
             Self::Completed(_) => "completed",
-            Self::Failed(_) => "failed",
+            Self::Failed(_) | Self::GivenUp(_) => "failed",
+            Self::Cancelled(_) => "cancelled",
         }
     }
 
-    const fn fault(&self) -> Option<&wire::Fault> {
+    fn fault(&self) -> Option<Fault> {
         match self {
-            Self::Completed(_) => None,
-            Self::Failed(fault) => Some(fault),
+            Self::Completed(_) | Self::Cancelled(_) => None,
+            Self::Failed(fault) => Some(fault.clone()),
+            Self::GivenUp(_) => Some(FaultCode::AttemptsExhausted.into()),
+        }
+    }
+
+    fn partial(&self) -> Option<&str> {
+        match self {
+            Self::Cancelled(partial) => partial.as_deref(),
+            _ => None,
+        }
+    }
+
+    fn given_up(&self) -> Option<&str> {
+        match self {
+            Self::GivenUp(reason) => Some(reason),
+            _ => None,
         }
     }
 }

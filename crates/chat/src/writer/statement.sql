@@ -1,5 +1,6 @@
 -- Writes a batch of new turns and of outcomes, as far as their partitions are held. Parameters: the ownerships (1, 2), the
--- turns (3 to 15), the default model (16), the outcomes (17 to 32); their epochs (33, 34).
+-- turns (3 to 15), the default model (16), the outcomes (17 to 32); their epochs (33, 34); the kinds of the turns (35); what
+-- the outcomes were cancelled at (36), or given up for (37).
 with held as (
     select o.partition, o.epoch from partition_owner o
     where (o.partition, o.epoch) in (select * from unnest($1::smallint[], $2::bigint[]))
@@ -8,15 +9,15 @@ with held as (
 offered as materialized (
     select n.*, (select c from conversations c where c.id = n.conversation_id) as c
     from unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::smallint[], $7::bigint[], $8::text[], $9::bytea[], $10::uuid[],
-                $11::uuid[], $12::text[], $13::text[], $14::jsonb[], $15::timestamptz[], $33::bigint[])
+                $11::uuid[], $12::text[], $13::text[], $14::jsonb[], $15::timestamptz[], $33::bigint[], $35::text[])
         as n (id, conversation_id, user_id, partition, seq, idempotency_key, body_hash, user_message_id,
-              parent_id, content, model, settings, created_at, epoch)
+              parent_id, content, model, settings, created_at, epoch, kind)
     where (select true from held h where h.partition = n.partition and h.epoch = n.epoch)
 ),
 accepted as (
     insert into turns (id, conversation_id, user_id, partition, seq, idempotency_key, body_hash, kind, user_message_id,
                        prompt_id, prompt_version, model, settings, created_at)
-    select id, conversation_id, user_id, partition, seq, idempotency_key, body_hash, 'send', user_message_id,
+    select id, conversation_id, user_id, partition, seq, idempotency_key, body_hash, kind, user_message_id,
            (c).prompt_id,
            case when (c).prompt_id is null then null
                 when (c).prompt_label is not null then
@@ -33,14 +34,14 @@ accepted as (
 questions as (
     insert into messages (id, conversation_id, parent_id, turn_id, seq, role, content, created_at)
     select user_message_id, conversation_id, parent_id, id, 2 * seq, 'user', content, created_at
-    from offered where id = any (array(select id from accepted))
+    from offered where kind <> 'regenerate' and id = any (array(select id from accepted))
 ),
 endings as materialized (
     select * from unnest($17::uuid[], $18::uuid[], $19::smallint[], $20::bigint[], $21::uuid[], $22::text[], $23::text[],
                          $24::text[], $25::text[], $26::integer[], $27::integer[], $28::text[], $29::text[], $30::jsonb[],
-                         $31::timestamptz[], $32::text[], $34::bigint[])
+                         $31::timestamptz[], $32::text[], $34::bigint[], $36::text[], $37::text[])
         as e (turn_id, conversation_id, partition, seq, parent_id, status, finish_reason, provider, model, prompt_tokens,
-              completion_tokens, fault_code, fault_message, timings, finished_at, content, epoch)
+              completion_tokens, fault_code, fault_message, timings, finished_at, content, epoch, partial, given_up)
     where (select true from held h where h.partition = e.partition and h.epoch = e.epoch)
 ),
 finished as (
@@ -56,6 +57,21 @@ answers as (
     insert into messages (id, conversation_id, parent_id, turn_id, seq, role, content, created_at)
     select turn_id, conversation_id, parent_id, turn_id, seq, 'assistant', content, finished_at
     from endings where content is not null and turn_id = any (array(select turn_id from finished))
+),
+-- The cancellation itself may have been stored by whoever was asked for it, in the owner's stead.
+partials as (
+    insert into partial_answers (turn_id, content, created_at)
+    select turn_id, partial, finished_at
+    from endings
+    where partial is not null
+      and (turn_id = any (array(select turn_id from finished))
+           or (select o.status from outcomes o where o.turn_id = endings.turn_id) = 'cancelled')
+    on conflict do nothing
+),
+letters as (
+    insert into dead_letters (turn_id, conversation_id, user_id, reason, created_at)
+    select turn_id, conversation_id, (select t.user_id from turns t where t.id = turn_id), given_up, finished_at
+    from endings where given_up is not null and turn_id = any (array(select turn_id from finished))
 )
 select null::uuid as turn, null::text as model, null::jsonb as settings, partition::integer as number,
        epoch, null::uuid as prompt_id, null::jsonb as variables from held

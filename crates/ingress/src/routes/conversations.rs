@@ -7,7 +7,7 @@ use wire::{
     ConversationId, ProjectId,
     operations::{
         CREATE_CONVERSATION, DELETE_CONVERSATION, GET_CONVERSATION, LIST_CONVERSATIONS, LIST_MESSAGES,
-        UPDATE_CONVERSATION,
+        SEND_MESSAGE, UPDATE_CONVERSATION,
     },
 };
 
@@ -61,5 +61,5 @@ pub(crate) async fn send(
     key: IdempotencyKey,
     JsonBody(body): JsonBody,
 ) -> Answer {
-    caller.send(conversation, key, body).await
+    caller.send(&SEND_MESSAGE, &conversation, key, body).await
 }

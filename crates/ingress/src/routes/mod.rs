@@ -22,30 +22,6 @@ use crate::{
     stream::STARTING_AFTER,
 };
 
-/// What a send may come to, beside its answer.
-const OUTCOMES: &[wire::FaultCode] = &[
-    InvalidIdempotencyKey,
-    PromptUnrenderable,
-    UnknownModel,
-    IdempotencyKeyReused,
-    ContextTooLong,
-    ConversationBusy,
-    AttemptsExhausted,
-    ProviderUnavailable,
-    ProviderRejected,
-    ProviderMisconfigured,
-    ProviderFailed,
-    AnswerTruncated,
-    AnswerMalformed,
-    AnswerEmpty,
-    AnswerFiltered,
-    AnswerUnsupported,
-    AnswerTooLarge,
-    ProviderBusy,
-    ProviderTimedOut,
-    AnswerPending,
-];
-
 /// The routes of the API.
 pub(crate) const API: &[Route<Arc<Door>>] = &[
     route!(POST "/auth/register", auth::register, Ask(&REGISTER.info))
@@ -111,10 +87,16 @@ pub(crate) const API: &[Route<Arc<Door>>] = &[
         .body()
         .limit(Limit::Turns)
         .waits_for_turn()
-        .or(OUTCOMES),
+        .or(&[MessageNotFound]),
     route!(GET "/turns/{turn}", turns::get, Ask(&GET_TURN.info)),
     route!(GET "/turns/{turn}/events", turns::events, Stream(&turns::EVENTS, &GET_TURN.info))
         .query(&[STARTING_AFTER]),
+    route!(POST "/turns/{turn}/cancel", turns::cancel, Ask(&CANCEL_TURN.info)),
+    route!(POST "/turns/{turn}/regenerate", turns::regenerate, Ask(&REGENERATE_TURN.info))
+        .body()
+        .limit(Limit::Turns)
+        .waits_for_turn()
+        .or(&[ConversationNotFound]),
     route!(GET "/openapi.json", description::document, Tell(&description::DOCUMENT)),
     route!(GET "/docs", description::page, Tell(&description::PAGE)),
     route!(GET "/docs/reference.js", description::script, Tell(&description::SCRIPT)),

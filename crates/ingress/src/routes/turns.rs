@@ -3,9 +3,15 @@
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
 use serde_json::{Value, json};
-use wire::{TurnId, operations::GET_TURN};
+use wire::{
+    TurnId,
+    operations::{CANCEL_TURN, GET_TURN, REGENERATE_TURN},
+};
 
-use crate::{address::PathId, answer::Answer, caller::Caller, route::Told, stream::Position};
+use crate::{
+    address::PathId, answer::Answer, body::JsonBody, caller::Caller, route::Told, send::IdempotencyKey,
+    stream::Position,
+};
 
 pub(crate) const EVENTS: Told = Told {
     name: "stream_turn",
@@ -32,7 +38,6 @@ fn event() -> Value {
         },
     })
 }
-
 pub(crate) async fn get(caller: Caller, PathId(turn): PathId<TurnId>) -> Answer {
     caller.ask(&GET_TURN, &[&turn], Bytes::new()).await
 }
@@ -44,4 +49,17 @@ pub(crate) async fn events(
     headers: HeaderMap,
 ) -> Answer {
     caller.stream(turn, Position::given(turn, &uri, &headers)?).await
+}
+
+pub(crate) async fn cancel(caller: Caller, PathId(turn): PathId<TurnId>) -> Answer {
+    caller.ask(&CANCEL_TURN, &[&turn], Bytes::new()).await
+}
+
+pub(crate) async fn regenerate(
+    caller: Caller,
+    PathId(turn): PathId<TurnId>,
+    key: IdempotencyKey,
+    JsonBody(body): JsonBody,
+) -> Answer {
+    caller.send(&REGENERATE_TURN, &turn, key, body).await
 }

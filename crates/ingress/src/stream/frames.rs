@@ -86,7 +86,7 @@ impl Frames {
     /// # Errors
     /// It cannot.
     pub fn check(&self, turn: &Turn) -> Result<(), NeverTold> {
-        let (running, all_seen) = (turn.status == TurnStatus::Running, self.at.is_end());
+        let (running, all_seen) = (turn.status.is_open(), self.at.is_end());
         let same = self.attempt == turn.attempt && !all_seen;
         let longer = same && stored(turn).is_some_and(|answer| answer.content.get(self.shown..).is_none());
         let never = self.attempt > turn.attempt || (running && all_seen) || longer;
@@ -98,16 +98,17 @@ impl Frames {
         if self.at < Position::ACCEPTED {
             self.show(Position::ACCEPTED, TurnEvent::Accepted { turn_id: self.turn, queue_position: None });
         }
-        if turn.status == TurnStatus::Running {
+        if turn.status.is_open() {
             // While nothing is shown, `started` is still to come.
             if self.attempt > 0 {
                 self.begin(turn.attempt);
             }
             return;
         }
-        if let Some(answer) = stored(turn).filter(|_| !self.at.is_end()) {
+        let said = stored(turn).map(|answer| &answer.content).or(turn.partial.as_ref());
+        if let Some(said) = said.filter(|_| !self.at.is_end()) {
             self.begin(turn.attempt);
-            self.catch_up(answer.content.get(self.shown..).unwrap_or_default());
+            self.catch_up(said.get(self.shown..).unwrap_or_default());
         }
         self.show(Position::of_end(turn.attempt.max(self.attempt), self.at), outcome(turn));
         self.over = true;

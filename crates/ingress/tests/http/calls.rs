@@ -7,8 +7,8 @@ use identity::Principal;
 use tokio::sync::mpsc;
 use wire::{
     Answer, ConversationId, Done, Fault, FaultCode, FindTurn, ListConversations, ListMessages, Message,
-    MessageId, NewConversation, NewProject, Nothing, Path, ProjectId, Role, Turn, TurnId, TurnStatus,
-    operations,
+    MessageId, NewConversation, NewProject, Nothing, Path, ProjectId, Role, Turn, TurnId, TurnKind,
+    TurnStatus, operations,
 };
 
 use crate::world::{World, config, subscribed};
@@ -72,7 +72,9 @@ pub fn turn(id: TurnId, status: TurnStatus) -> Turn {
     Turn {
         id,
         conversation_id: ConversationId::new(),
+        kind: TurnKind::Send,
         status,
+        queue_position: None,
         attempt: 1,
         seq: 0,
         idempotency_key: None,
@@ -85,6 +87,7 @@ pub fn turn(id: TurnId, status: TurnStatus) -> Turn {
         finish_reason: None,
         answered_by: None,
         fault: None,
+        partial: None,
         messages: Vec::new(),
     }
 }

@@ -13,6 +13,7 @@ mod program;
 mod reload;
 mod schema;
 mod servers;
+mod writer;
 
 /// Rows of a case table, all of which are tried before the test fails.
 #[derive(Default)]

@@ -3,6 +3,7 @@
 #![cfg(test)]
 #![expect(clippy::disallowed_methods, reason = "a test awaits the tasks it spawns, or ends with them")]
 
+mod cancels;
 mod cluster;
 mod connections;
 mod drain;

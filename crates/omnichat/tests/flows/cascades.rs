@@ -110,7 +110,10 @@ async fn rows(world: &World, of: &Talk) -> i64 {
                     + (select count(*) from messages where conversation_id = $1::uuid)
                     + (select count(*) from outcomes where turn_id = $2::uuid)
                     + (select count(*) from attempts where turn_id = $2::uuid)
-                    + (select count(*) from cancels where turn_id = $2::uuid)";
+                    + (select count(*) from cancels where turn_id = $2::uuid)
+                    + (select count(*) from partial_answers where turn_id = $2::uuid)
+                    + (select count(*) from dead_letters where turn_id = $2::uuid)
+                    + (select count(*) from redrives where turn_id = $2::uuid)";
     sqlx::query_scalar(sql).bind(&of.conversation).bind(&of.turn).fetch_one(world.sql()).await.unwrap()
 }
 
@@ -135,6 +138,9 @@ async fn what_was_deleted_is_removed_for_good(layout: Layout) {
     for insert in [
         "insert into attempts select id, 2, 'w', now() from turns where conversation_id = $1::uuid",
         "insert into cancels select id, now() from turns where conversation_id = $1::uuid",
+        "insert into partial_answers select id, 'so far', now() from turns where conversation_id = $1::uuid",
+        "insert into dead_letters select id, conversation_id, user_id, 'r', now() from turns where conversation_id = $1::uuid",
+        "insert into redrives select id, id, now() from turns where conversation_id = $1::uuid",
     ] {
         sql(insert, &of_project).await;
         sql(insert, &alone).await;

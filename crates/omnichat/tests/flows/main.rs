@@ -7,10 +7,13 @@
 mod accounts;
 mod api_keys;
 mod bodies;
+mod branches;
+mod cancels;
 mod cascades;
 mod connections;
 mod conversation_prompts;
 mod conversations;
+mod dead_letters;
 mod description;
 mod hostile_users;
 mod idempotency;

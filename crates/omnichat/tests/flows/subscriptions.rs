@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use testkit::{Layout, World, both_layouts};
-use wire::{Service, operations};
+use wire::{Service, operations, subject};
 
 use crate::world;
 
@@ -19,7 +19,8 @@ async fn services_listen_to_the_catalogue_and_to_nothing_else(layout: Layout) {
     let heard = subscriptions(&world).await;
     for service in [Service::Auth, Service::Projects, Service::Chat] {
         let own = operations::ALL.iter().filter(|info| info.service == service);
-        let expected = own.map(|info| info.wildcard()).chain([DISCOVERY.to_owned()]).collect();
+        let signals = (service == Service::Chat).then(|| subject::STOPS.to_owned());
+        let expected = own.map(|info| info.wildcard()).chain([DISCOVERY.to_owned()]).chain(signals).collect();
         assert_eq!(heard[service.name()], expected, "{}", service.name());
     }
     assert_eq!(heard["omnichat-ingress"], BTreeSet::new(), "the ingress only asks");

@@ -11,6 +11,7 @@ both_layouts![
     each_call_is_told_exactly_what_was_said_before,
     a_turn_can_be_looked_at_while_it_runs_and_after,
     an_answer_that_takes_too_long_comes_later,
+    a_turn_that_waits_shows_how_many_are_before_it,
     what_waits_in_a_conversation_is_bounded_and_runs_in_order,
     conversations_do_not_wait_for_each_other,
     a_long_answer_is_kept_whole,
@@ -85,7 +86,7 @@ async fn a_turn_can_be_looked_at_while_it_runs_and_after(layout: Layout) {
     assert_eq!(messages.as_array().unwrap().len(), 1, "the question is there at once");
     let turn = format!("/turns/{}", text(&messages[0]["turn_id"]));
     let running = ana.get(&turn).await.ok();
-    let names = "answered_by attempt conversation_id created_at fault finish_reason finished_at id idempotency_key messages model prompt_id prompt_version seq status usage";
+    let names = "answered_by attempt conversation_id created_at fault finish_reason finished_at id idempotency_key kind messages model partial prompt_id prompt_version queue_position seq status usage";
     assert_eq!(fields(&running).join(" "), names);
     assert_eq!(
         (&running["status"], &running["attempt"], &running["seq"]),
@@ -118,6 +119,34 @@ async fn an_answer_that_takes_too_long_comes_later(layout: Layout) {
     assert_eq!(again["message"], turn["messages"][1]);
     assert_eq!(again["response"], answer(&[Message::user(question)]));
     assert_eq!(world.provider().calls().len(), 1);
+}
+
+async fn a_turn_that_waits_shows_how_many_are_before_it(layout: Layout) {
+    let world = world(layout).start().await;
+    let ana = world.user().await;
+    let conversation = ana.conversation().await;
+    let mut sent = Vec::new();
+    for (number, content) in ["first [[sim hang]]", "second", "third"].into_iter().enumerate() {
+        let (user, to) = (ana.clone(), conversation.clone());
+        sent.push(tokio::spawn(async move { user.send(&to, content).await }));
+        let accepted = async || (ana.history(&conversation).await.len() == number + 1).then_some(());
+        eventually("the turn is accepted", SOON, accepted).await;
+    }
+    let messages = ana.get(&format!("/conversations/{conversation}/messages")).await.ok();
+    let turn =
+        async |place: usize| ana.get(&format!("/turns/{}", text(&messages[place]["turn_id"]))).await.ok();
+    let standing = async |place: usize| {
+        let turn = turn(place).await;
+        (turn["status"].clone(), turn["queue_position"].clone())
+    };
+    assert_eq!(standing(0).await, (json!("running"), Value::Null));
+    assert_eq!(standing(1).await, (json!("queued"), json!(1)));
+    assert_eq!(standing(2).await, (json!("queued"), json!(2)));
+    ana.post(&format!("/turns/{}/cancel", text(&messages[0]["turn_id"])), json!({})).await.ok();
+    for (place, answer) in sent.into_iter().enumerate() {
+        assert_eq!(answer.await.unwrap().status, if place == 0 { 410 } else { 200 });
+        assert_eq!(turn(place).await["queue_position"], Value::Null);
+    }
 }
 
 async fn what_waits_in_a_conversation_is_bounded_and_runs_in_order(layout: Layout) {

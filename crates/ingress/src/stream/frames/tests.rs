@@ -25,12 +25,17 @@ fn message(role: Role, content: &str) -> Message {
 }
 
 fn record(status: TurnStatus, attempt: i16, answer: Option<&str>) -> Turn {
-    let answer = answer.map(|text| message(Role::Assistant, text));
+    let cancelled = status == TurnStatus::Cancelled;
+    let partial = answer.filter(|_| cancelled).map(str::to_owned);
+    let answer = answer.filter(|_| !cancelled).map(|text| message(Role::Assistant, text));
     let failed = status == TurnStatus::Failed;
     Turn {
         id: turn(),
         conversation_id: ConversationId::from(uuid::Uuid::nil()),
         status,
+        kind: wire::TurnKind::Send,
+        queue_position: None,
+        partial,
         attempt,
         seq: 0,
         idempotency_key: None,

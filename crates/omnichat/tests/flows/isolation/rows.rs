@@ -138,7 +138,14 @@ pub const OPERATIONS: &[Row] = &[
         r#"{"branch":"all"}"#,
     ),
     row("SEND_MESSAGE", "omnichat.v1.u.{user}.conversations.{conversation}.send", CONTENT),
+    row(
+        "SEND_MESSAGE",
+        "omnichat.v1.u.{user}.conversations.{conversation}.send",
+        r#"{"content":"c","parent_id":"{turn}"}"#,
+    ),
     read("GET_TURN", "omnichat.v1.u.{user}.turns.{turn}.get", ""),
+    row("CANCEL_TURN", "omnichat.v1.u.{user}.turns.{turn}.cancel", ""),
+    row("REGENERATE_TURN", "omnichat.v1.u.{user}.turns.{turn}.regenerate", ""),
     read("FIND_TURN", "omnichat.v1.u.{user}.turns.find", r#"{"idempotency_key":"{key}"}"#),
 ];
 
@@ -174,6 +181,9 @@ pub const ROUTES: &[Row] = &[
     read("GET", "/conversations/{conversation}/messages", ""),
     read("GET", "/conversations/{conversation}/messages?branch=all", ""),
     row("POST", "/conversations/{conversation}/messages", CONTENT),
+    row("POST", "/conversations/{conversation}/messages", r#"{"content":"c","parent_id":"{turn}"}"#),
     read("GET", "/turns/{turn}", ""),
     read("GET", "/turns/{turn}/events", ""),
+    row("POST", "/turns/{turn}/cancel", ""),
+    row("POST", "/turns/{turn}/regenerate", ""),
 ];

@@ -1,0 +1,130 @@
+//! How a turn is stopped that another process, or another actor, has in hand. Whoever is asked to cancel a turn, or to delete
+//! a conversation, stores that first and then tells all chat processes; each passes it on to the conversation if it has it.
+//!
+//! A word that is lost costs time only: the calls that run are compared with what is stored, every [`LOOK`].
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bus::SubscribeError;
+use ractor::{ActorId, ActorRef};
+use wire::{ConversationId, TurnId, subject};
+
+use crate::{conversation::Message, resources::Resources, store::Running};
+
+/// Between two looks for calls that nobody wants.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The conversations that this process has in memory.
+#[derive(Clone, Default)]
+pub struct InHand {
+    held: Arc<Mutex<HashMap<ConversationId, Held>>>,
+}
+
+struct Held {
+    actor: ActorRef<Message>,
+    calls_for: Option<TurnId>,
+}
+
+/// A conversation that is in memory as long as this is.
+pub struct Registration {
+    all: InHand,
+    conversation: ConversationId,
+    actor: ActorId,
+    calls_for: Option<TurnId>,
+}
+
+impl InHand {
+    /// Notes that this actor has the conversation from now on.
+    pub(crate) fn register(&self, conversation: ConversationId, actor: ActorRef<Message>) -> Registration {
+        let id = actor.get_id();
+        self.lock().insert(conversation, Held { actor, calls_for: None });
+        Registration { all: self.clone(), conversation, actor: id, calls_for: None }
+    }
+
+    /// Tells the conversation, if this process has it, that a turn is wanted no more, or that it was deleted.
+    pub(crate) fn stop(&self, conversation: ConversationId, turn: Option<TurnId>) {
+        if let Some(held) = self.lock().get(&conversation) {
+            // One that is ending has nothing to stop.
+            let _ = held.actor.cast(Message::Stop(turn));
+        }
+    }
+
+    /// The calls that run.
+    fn running(&self) -> Vec<Running> {
+        let held = self.lock();
+        let calls = held.iter().filter_map(|(conversation, held)| {
+            held.calls_for.map(|turn| Running { conversation: *conversation, turn })
+        });
+        calls.collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ConversationId, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registration {
+    /// Notes for which turn the model is being called.
+    pub(crate) fn calls_for(&mut self, turn: Option<TurnId>) {
+        // Told after every event, and rarely anything new.
+        if std::mem::replace(&mut self.calls_for, turn) == turn {
+            return;
+        }
+        if let Some(held) = self.all.lock().get_mut(&self.conversation)
+            && held.actor.get_id() == self.actor
+        {
+            held.calls_for = turn;
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Entry::Occupied(held) = self.all.lock().entry(self.conversation)
+            && held.get().actor.get_id() == self.actor
+        {
+            held.remove();
+        }
+    }
+}
+
+/// Starts to listen for what other processes say, and to look for what was not heard.
+pub async fn start(resources: &Arc<Resources>) -> Result<(), SubscribeError> {
+    let in_hand = resources.in_hand.clone();
+    let hear = move |heard: &str| {
+        if let Some((conversation, turn)) = subject::stopped(heard) {
+            in_hand.stop(conversation, turn);
+        }
+    };
+    resources.bus.hear("stops", subject::STOPS, hear).await?;
+    let (shared, drain) = (resources.clone(), resources.drain.clone());
+    resources.drain.spawn("unwanted calls", async move {
+        tokio::select! {
+            () = look(&shared) => {}
+            () = drain.draining() => {}
+        }
+    });
+    Ok(())
+}
+
+async fn look(resources: &Resources) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let running = resources.in_hand.running();
+        if running.is_empty() {
+            continue;
+        }
+        match resources.store.unwanted(&running).await {
+            Ok(unwanted) => {
+                for (call, gone) in unwanted {
+                    resources.in_hand.stop(call.conversation, (!gone).then_some(call.turn));
+                }
+            }
+            Err(error) => tracing::warn!(%error, "unwanted calls could not be looked for"),
+        }
+    }
+}
