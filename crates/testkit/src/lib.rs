@@ -8,6 +8,7 @@
 //! - [`toolbox`]: programs of other people that judge us
 //! - [`client`], [`user`]: HTTP as a client sees it; [`stranger`]: NATS through a client we did not write;
 //!   [`raw_nats`]: without any
+//! - [`faults`]: all of it under load and faults, and the checks of what was promised
 //! - [`eventually`](mod@eventually): waiting without sleeping
 
 #![expect(
@@ -19,6 +20,7 @@
 
 pub mod client;
 pub mod eventually;
+pub mod faults;
 pub mod folder;
 pub mod layout;
 pub mod nats;

@@ -36,9 +36,21 @@ impl NatsServer {
         server
     }
 
+    /// Kills it.
+    pub fn kill(&mut self) {
+        drop(self.running.take());
+    }
+
+    /// Kills it, and loses all that it had stored.
+    pub fn lose_store(&mut self) {
+        self.kill();
+        let store = self.folder.path().join("home/store");
+        std::fs::remove_dir_all(store).expect("the store goes");
+    }
+
     /// Kills it, and starts it again with the same store at the same address.
     pub async fn restart(&mut self) {
-        drop(self.running.take());
+        self.kill();
         let program = Search::from_environment().find_nats_server().await.expect("a nats-server");
         let mut options = NatsOptions::new(program, self.folder.path().join("home"));
         options.listen = self.address;

@@ -181,8 +181,7 @@ async fn connect(upstream: Upstream) -> Option<(Source, Sink)> {
 async fn pump(mut source: Source, mut sink: Sink, shared: &Shared, number: u64) {
     let mut mode = shared.mode.clone();
     let mut buffer = vec![0; CHUNK_BYTES];
-    loop {
-        let Ok(length @ 1..) = source.read(&mut buffer).await else { break };
+    while let Ok(length @ 1..) = source.read(&mut buffer).await {
         let now = *mode.borrow_and_update();
         if now.stranded > number {
             shared.touched.fetch_add(1, Ordering::Relaxed);
