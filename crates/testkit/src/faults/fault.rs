@@ -36,6 +36,11 @@ pub enum What {
     LinkCut,
     /// Connections fall silent for a while, and are cut then.
     LinkFrozen,
+    /// Connections, but for those to Postgres, are forgotten on the way: nothing passes any more, and neither side is told.
+    /// New ones are whole.
+    LinkLost,
+    /// The same of a process's connections to Postgres.
+    DatabaseLost,
     /// What is sent comes late for a while.
     LinkSlow,
     /// The consumers of the stream are deleted.
@@ -47,8 +52,11 @@ pub enum What {
 }
 
 impl What {
-    /// Every kind.
-    pub const ALL: [Self; 14] = [
+    /// Kinds that the product does not withstand yet: they come only when asked for by name.
+    pub const UNMENDED: [Self; 1] = [Self::DatabaseLost];
+
+    /// Every kind that it withstands.
+    pub const ALL: [Self; 15] = [
         Self::WorkerKilled,
         Self::WorkerFrozen,
         Self::WorkerReplaced,
@@ -59,6 +67,7 @@ impl What {
         Self::BackendsTerminated,
         Self::LinkCut,
         Self::LinkFrozen,
+        Self::LinkLost,
         Self::LinkSlow,
         Self::ConsumersDeleted,
         Self::QueueLost,
@@ -78,6 +87,8 @@ impl What {
             Self::BackendsTerminated => "backends terminated",
             Self::LinkCut => "link cut",
             Self::LinkFrozen => "link frozen",
+            Self::LinkLost => "link lost",
+            Self::DatabaseLost => "database link lost",
             Self::LinkSlow => "link slow",
             Self::ConsumersDeleted => "consumers deleted",
             Self::QueueLost => "queue lost",
@@ -120,8 +131,9 @@ pub struct Injected {
 pub fn schedule(size: &Size) -> Vec<Fault> {
     let mut dice = Dice::new(size.seed, 0xfa17);
     let mut kinds = Vec::new();
+    assert!(!size.kinds.is_empty(), "there is no kind of fault to choose from");
     while kinds.len() < size.faults {
-        let mut round = What::ALL.to_vec();
+        let mut round = size.kinds.clone();
         dice.shuffle(&mut round);
         kinds.extend(round);
     }
@@ -177,7 +189,9 @@ impl Fault {
                 "Postgres".into()
             }
             What::BackendsTerminated => self.terminate_backends(on).await,
-            What::LinkCut | What::LinkFrozen | What::LinkSlow => self.disturb(on).await,
+            What::LinkCut | What::LinkFrozen | What::LinkLost | What::DatabaseLost | What::LinkSlow => {
+                self.disturb(on).await
+            }
             What::ConsumersDeleted => delete_consumers(on).await,
             What::QueueLost => {
                 let staff = on.nats_as_staff("provisioner").await;
@@ -223,10 +237,16 @@ impl Fault {
     }
 
     async fn disturb(&self, on: &Installation) -> String {
-        let links = links(on);
+        let mut links = links(on);
+        match self.what {
+            What::LinkLost => links.retain(|(name, _)| !name.ends_with("Postgres")),
+            What::DatabaseLost => links.retain(|(name, _)| name.ends_with("Postgres")),
+            _ => {}
+        }
         let (name, proxy) = &links[self.target % links.len()];
         match self.what {
             What::LinkCut => proxy.cut(),
+            What::LinkLost | What::DatabaseLost => proxy.strand(),
             What::LinkFrozen => {
                 proxy.freeze(true);
                 tokio::time::sleep(self.hold).await;
@@ -279,8 +299,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_comes_twice_in_twenty_eight_faults() {
-        let size = Size { faults: 28, ..Size::small() };
+    fn every_kind_comes_twice_in_thirty_faults() {
+        let size = Size { faults: 30, ..Size::small() };
         let faults = schedule(&size);
         for what in What::ALL {
             assert_eq!(faults.iter().filter(|fault| fault.what == what).count(), 2, "{what:?}");

@@ -155,6 +155,11 @@ impl Installation {
         process::run(command).await;
     }
 
+    /// Holds the place, with the process that is there.
+    pub async fn hold<'a>(&self, place: &'a Place) -> MutexGuard<'a, Option<Process>> {
+        place.process.lock().await
+    }
+
     /// Kills the process here (SIGKILL), and holds the place until it is started again.
     pub async fn kill<'a>(&self, place: &'a Place) -> MutexGuard<'a, Option<Process>> {
         let mut held = place.process.lock().await;

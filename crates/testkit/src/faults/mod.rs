@@ -5,6 +5,7 @@
 //! - [`installation`]: the program's processes, its servers ([`record`]) and a [`proxy`] on every way between them
 //! - [`driver`], [`doors`]: the clients; [`history`]: what they saw
 //! - [`evidence`]: all that is known of a run; [`checks`]: what must hold of it ([`prompts`])
+//! - [`points`]: the program held at an exact point of a turn, and struck there
 //! - [`run`]: a whole run, with its [`report`]; [`watch`]: what it uses; [`vacuity`]: whether it proves anything
 
 pub mod checks;
@@ -16,6 +17,7 @@ pub mod fault;
 pub mod history;
 pub mod installation;
 pub mod plan;
+pub mod points;
 pub mod prompts;
 pub mod proxy;
 pub mod record;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     dice::Dice,
+    fault::What,
     history::{Via, canary},
 };
 
@@ -18,6 +19,8 @@ pub struct Size {
     pub per_s: f64,
     /// Faults while they are sent.
     pub faults: usize,
+    /// The kinds of faults.
+    pub kinds: Vec<What>,
     /// Users.
     pub users: usize,
     /// Conversations of each user at a time.
@@ -150,6 +153,18 @@ impl Plan {
         }
         Self { steps }
     }
+
+    /// The same, with answers that take a second or two, word by word.
+    #[must_use]
+    pub fn slow(mut self, slow: bool) -> Self {
+        for (_, step) in self.steps.iter_mut().filter(|_| slow) {
+            if let Step::Send(message) = step {
+                message.text = message.text.replace("[[sim ", "[[sim chunks=40 ");
+                message.text = message.text.replace("chunk_ms=15", "").replace("]]", " chunk_ms=40]]");
+            }
+        }
+        self
+    }
 }
 
 impl Message {
@@ -184,12 +199,13 @@ fn via(dice: &mut Dice, size: &Size) -> Via {
 
 impl Size {
     /// A small one, for tests of the harness itself.
-    pub const fn small() -> Self {
+    pub fn small() -> Self {
         Self {
             seed: 1,
             turns: 1000,
             per_s: 100.0,
             faults: 10,
+            kinds: What::ALL.to_vec(),
             users: 10,
             talks: 3,
             workers: 1,

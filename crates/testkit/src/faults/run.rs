@@ -21,6 +21,7 @@ use super::{
     history::{Ask, History, Kind, Micros, Via, now, text_hash},
     installation::{HISTORY_MESSAGES_MAX, Installation},
     plan::{Plan, Size},
+    points::{self, Blow, Point},
     report, vacuity, watch,
 };
 use crate::Stranger;
@@ -43,48 +44,110 @@ pub struct Verdict {
     pub vacuous: Vec<String>,
     /// Where history, logs and report are.
     pub folder: PathBuf,
+    /// What it is judged by.
+    pub evidence: Evidence,
 }
 
-/// Runs the program at `binary`; files go to a folder in `place`, which is emptied first.
+/// Runs the program at `binary` under load and faults; files go to a folder in `place`, which is emptied first.
 pub async fn run(binary: &'static str, size: &Size, place: &Path) -> Verdict {
-    let began = Instant::now();
-    let folder = place.join(format!("faults-{}-{}", size.nats_servers, size.seed));
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).expect("a folder for the run");
-    let on = Arc::new(Installation::start(binary, size, &folder).await);
-    on.ready().await;
-    let history = Arc::new(History::new(&folder.join("history.jsonl")));
-    let driver = Driver::start(on.clone(), history.clone(), size).await;
-    let samples = Mutex::new(Vec::new());
-    let seen = tokio::select! {
-        seen = use_it(&on, &driver, size) => seen,
-        () = watch::samples(&on, &samples) => unreachable!("it looks for ever"),
-        () = watch::supervise(&on) => unreachable!("it looks for ever"),
+    let stage = Stage::set(binary, size, place, "faults").await;
+    let (on, driver) = (&stage.on, &stage.driver);
+    let mut verdict = stage
+        .play(async {
+            let load = driver.follow(Plan::new(size, 0, size.turns, true));
+            let ((), faults) = tokio::join!(load, disturb(on, size));
+            faults
+        })
+        .await;
+    verdict.vacuous.extend(vacuity::reasons(size, &verdict.evidence));
+    verdict
+}
+
+/// Strikes the program at every point of a turn's path in every way.
+pub async fn strike_everywhere(binary: &'static str, size: &Size, place: &Path) -> Verdict {
+    let stage = Stage::set(binary, size, place, "points").await;
+    let (on, driver) = (&stage.on, &stage.driver);
+    points::prepare(on).await;
+    let staff = on.nats_as_staff("operator").await;
+    let struck = async {
+        let (mut faults, mut first) = (Vec::new(), 0);
+        for point in Point::ALL {
+            for blow in Blow::ALL {
+                let load =
+                    driver.follow(Plan::new(size, first, size.turns, false).slow(point == Point::MidAnswer));
+                let ((), fault) = tokio::join!(load, points::strike(on, point, blow));
+                faults.push(fault);
+                first += size.turns;
+                recover(on, &staff).await;
+            }
+        }
+        let load = driver.follow(Plan::new(size, first, 10 * size.turns, false).slow(true));
+        let ((), fault) = tokio::join!(load, async {
+            sleep(Duration::from_secs(1)).await;
+            points::leave(on).await
+        });
+        faults.push(fault);
+        faults
     };
-    let evidence = Evidence {
-        events: history.events(),
-        talks: driver.talks(),
-        sent: driver.sent(),
-        calls: on.provider.calls().iter().filter_map(evidence::Asked::of).collect(),
-        dump: seen.dump,
-        settled: seen.settled,
-        reads: seen.reads,
-        faults: seen.faults,
-        samples: samples.into_inner().unwrap(),
-        leaks: watch::leaks(&folder),
-        tail: seen.tail,
-        left: seen.left,
-        workers: on.workers().iter().map(|worker| format!("process_{}", worker.start_number())).collect(),
-        history_messages_max: HISTORY_MESSAGES_MAX,
-    };
-    let (violations, vacuous) = (violations(&evidence), vacuity::reasons(size, &evidence));
-    let crashes = on.places.iter().map(|place| (place.name.clone(), place.crashes())).collect::<Vec<_>>();
-    let recovered = seen.recovered;
-    let seen =
-        report::Seen { took: began.elapsed(), recovered, crashes, complaints: watch::complaints(&folder) };
-    let report = report::page(size, &evidence, &violations, &vacuous, &seen);
-    fs::write(folder.join("report.md"), &report).expect("the report is written");
-    Verdict { report, violations, vacuous, folder }
+    stage.play(struck).await
+}
+
+/// Everything that runs, and its clients.
+struct Stage<'a> {
+    on: Arc<Installation>,
+    driver: Arc<Driver>,
+    size: &'a Size,
+    folder: PathBuf,
+    began: Instant,
+}
+
+impl<'a> Stage<'a> {
+    async fn set(binary: &'static str, size: &'a Size, place: &Path, name: &str) -> Self {
+        let began = Instant::now();
+        let folder = place.join(format!("{name}-{}-{}", size.nats_servers, size.seed));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("a folder for the run");
+        let on = Arc::new(Installation::start(binary, size, &folder).await);
+        on.ready().await;
+        let history = Arc::new(History::new(&folder.join("history.jsonl")));
+        let driver = Driver::start(on.clone(), history, size).await;
+        Self { on, driver, size, folder, began }
+    }
+
+    /// Lets it happen, and judges what is there afterwards.
+    async fn play(&self, happening: impl Future<Output = Vec<Injected>>) -> Verdict {
+        let Self { on, driver, size, folder, .. } = self;
+        let samples = Mutex::new(Vec::new());
+        let seen = tokio::select! {
+            seen = async { look(on, driver, size, happening.await).await } => seen,
+            () = watch::samples(on, &samples) => unreachable!("it looks for ever"),
+            () = watch::supervise(on) => unreachable!("it looks for ever"),
+        };
+        let workers = on.workers().iter().map(|worker| format!("process_{}", worker.start_number()));
+        let evidence = Evidence {
+            events: driver.history().events(),
+            talks: driver.talks(),
+            sent: driver.sent(),
+            calls: on.provider.calls().iter().filter_map(evidence::Asked::of).collect(),
+            dump: seen.dump,
+            settled: seen.settled,
+            reads: seen.reads,
+            faults: seen.faults,
+            samples: samples.into_inner().unwrap(),
+            leaks: watch::leaks(folder),
+            tail: seen.tail,
+            left: seen.left,
+            workers: workers.collect(),
+            history_messages_max: HISTORY_MESSAGES_MAX,
+        };
+        let crashes = on.places.iter().map(|place| (place.name.clone(), place.crashes())).collect();
+        let (took, recovered) = (self.began.elapsed(), seen.recovered);
+        let seen = report::Seen { took, recovered, crashes, complaints: watch::complaints(folder) };
+        let violations = violations(&evidence);
+        let report = report::page(size, &evidence, &violations, &seen);
+        fs::write(folder.join("report.md"), &report).expect("the report is written");
+        Verdict { report, violations, vacuous: Vec::new(), folder: folder.clone(), evidence }
+    }
 }
 
 /// What was seen while it was used.
@@ -98,10 +161,8 @@ struct Used {
     left: (u64, u64),
 }
 
-/// The load with its faults, the recovery, fresh turns, and a look at everything.
-async fn use_it(on: &Installation, driver: &Arc<Driver>, size: &Size) -> Used {
-    let load = driver.follow(Plan::new(size, 0, size.turns, true));
-    let ((), faults) = tokio::join!(load, disturb(on, size));
+/// The recovery, fresh turns, and a look at everything.
+async fn look(on: &Installation, driver: &Arc<Driver>, size: &Size, faults: Vec<Injected>) -> Used {
     on.ready().await;
     let staff = on.nats_as_staff("operator").await;
     let recovered = recover(on, &staff).await;

@@ -119,9 +119,9 @@ fn disturbed(size: &Size, run: &Evidence) -> Vec<String> {
     if run.faults.len() < size.faults {
         reasons.push(format!("only {} faults of {} happened", run.faults.len(), size.faults));
     }
-    for what in What::ALL {
+    for &what in &size.kinds {
         let (times, seen) = fired.get(&what).copied().unwrap_or_default();
-        if times < size.faults / What::ALL.len() || (times > 0 && seen == 0) {
+        if times < size.faults / size.kinds.len() || (times > 0 && seen == 0) {
             reasons.push(format!("{}: {times} times, seen {seen} times", what.name()));
         }
     }
