@@ -27,7 +27,11 @@ pub struct NatsServer {
 impl NatsServer {
     /// Starts an empty one.
     pub async fn start() -> Self {
-        let folder = Folder::new("nats");
+        Self::start_in(Folder::new("nats")).await
+    }
+
+    /// Starts an empty one whose files are in this folder.
+    pub(crate) async fn start_in(folder: Folder) -> Self {
         let address = (std::net::Ipv4Addr::LOCALHOST, 0).into();
         let secret = uuid::Uuid::new_v4().simple().to_string();
         let callout = CalloutKeys::random();

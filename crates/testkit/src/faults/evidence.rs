@@ -42,6 +42,8 @@ pub struct Evidence {
     pub left: (u64, u64),
     /// Names of the processes that run at the end, as in the record of writes, of workers alone.
     pub workers: Vec<String>,
+    /// How long a turn may take, the time of faults not counted, in microseconds.
+    pub turn_max: Micros,
     /// The bound of the histories that the provider is told.
     pub history_messages_max: usize,
 }

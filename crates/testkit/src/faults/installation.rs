@@ -15,12 +15,14 @@ use llm::simulator::{Options, Simulator};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
+    disk::Disk,
     plan::Size,
     proxy::{Proxy, Upstream},
     record::Record,
 };
 use crate::{
     Client, Exit, Process, Signal, Stranger, eventually,
+    folder::Folder,
     nats::NatsServer,
     process::{self, PATIENCE},
     world,
@@ -83,15 +85,28 @@ pub struct Installation {
     pub nats_door: Proxy,
     /// The database.
     pub record: Mutex<Record>,
+    /// What its files are on, if it is a disk of its own.
+    disk: Mutex<Option<Disk>>,
     /// The provider.
     pub provider: Simulator,
     size: Size,
 }
 
 impl Installation {
-    /// Starts all of it, and returns when every process is ready. Logs go to `folder`.
-    pub async fn start(binary: &'static str, size: &Size, folder: &Path) -> Self {
-        let (record, nats) = tokio::join!(Record::start(binary), NatsServer::start());
+    /// Starts all of it, and returns when every process is ready. Logs go to `folder`, the files of its servers are on `disk`
+    /// if there is one, and Postgres has these settings.
+    pub async fn start_on(
+        binary: &'static str,
+        size: &Size,
+        folder: &Path,
+        disk: Option<Disk>,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let on_disk = |name| disk.as_ref().map_or_else(|| Folder::new(name), |disk| disk.folder(name));
+        let (record, nats) = tokio::join!(
+            Record::start(binary, on_disk("record"), settings),
+            NatsServer::start_in(on_disk("nats"))
+        );
         let calls = usize::try_from(size.turns).unwrap_or(usize::MAX).saturating_mul(4).max(100_000);
         let provider = Options { sign: true, log_prompts: false, log_calls_max: calls, ..Options::default() };
         let provider = Simulator::start((Ipv4Addr::LOCALHOST, 0).into(), provider).await;
@@ -113,6 +128,7 @@ impl Installation {
             nats_door: Proxy::start(Upstream::Tcp(ways.nats)).await,
             nats: Mutex::new(nats),
             record: Mutex::new(record),
+            disk: Mutex::new(disk),
             provider,
             size: size.clone(),
         };
@@ -221,6 +237,32 @@ impl Installation {
             place.crashes.fetch_add(1, Ordering::Relaxed);
             drop(held.take());
             self.start_at(place, &mut held).await;
+        }
+    }
+
+    /// Takes the power from everything at once, and starts everything again on what the disk had.
+    pub async fn lose_power(&self) {
+        let mut held = Vec::new();
+        for place in &self.places {
+            held.push(self.hold(place).await);
+        }
+        {
+            let (mut record, mut nats, mut disk) =
+                (self.record.lock().await, self.nats.lock().await, self.disk.lock().await);
+            let disk = disk.as_mut().expect("a disk of its own");
+            // A write that is under way while a file system stops may be told that it was flushed.
+            record.freeze().await;
+            disk.cut();
+            held.iter_mut().for_each(|process| drop(process.take()));
+            record.kill();
+            nats.kill();
+            disk.restore();
+            record.restart().await;
+            nats.restart().await;
+        }
+        self.provision().await;
+        for (place, process) in self.places.iter().zip(&mut held).rev() {
+            self.start_at(place, process).await;
         }
     }
 

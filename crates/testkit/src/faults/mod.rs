@@ -5,11 +5,13 @@
 //! - [`installation`]: the program's processes, its servers ([`record`]) and a [`proxy`] on every way between them
 //! - [`driver`], [`doors`]: the clients; [`history`]: what they saw
 //! - [`evidence`]: all that is known of a run; [`checks`]: what must hold of it ([`prompts`])
+//! - [`disk`]: a disk that loses its power
 //! - [`points`]: the program held at an exact point of a turn, and struck there
 //! - [`run`]: a whole run, with its [`report`]; [`watch`]: what it uses; [`vacuity`]: whether it proves anything
 
 pub mod checks;
 pub mod dice;
+pub mod disk;
 pub mod doors;
 pub mod driver;
 pub mod evidence;

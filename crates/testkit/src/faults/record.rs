@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::proxy::Upstream;
-use crate::{folder::Folder, process};
+use crate::{eventually, folder::Folder, process, process::PATIENCE};
 
 /// Each process of the program gets a role of its own, so that the record of writes names it.
 const ROLES: usize = 2000;
@@ -39,15 +39,17 @@ pub struct Record {
     running: Option<Postgres>,
     bin: PathBuf,
     folder: Folder,
+    settings: Vec<(String, String)>,
 }
 
 impl Record {
-    /// Starts one with the schema of the program at `binary`.
-    pub async fn start(binary: &str) -> Self {
-        let folder = Folder::new("record");
+    /// Starts one with the schema of the program at `binary`, its files in this folder, and these settings.
+    pub async fn start(binary: &str, folder: Folder, settings: &[(&str, &str)]) -> Self {
         let bin =
             Search::from_environment().find_postgres(&folder.path().join("home")).await.expect("a Postgres");
-        let mut record = Self { running: None, bin, folder };
+        let settings =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut record = Self { running: None, bin, folder, settings };
         record.restart().await;
         let mut migrate = std::process::Command::new(binary);
         migrate
@@ -92,16 +94,35 @@ impl Record {
         }
     }
 
+    /// Stops the server and all its children (SIGSTOP), and returns when none of them runs any more.
+    pub async fn freeze(&self) {
+        let Some(running) = &self.running else { return };
+        stop(running.pid()).await;
+        for child in children_of(running.pid()) {
+            stop(child).await;
+        }
+    }
+
     /// Starts it on what is there.
     pub async fn restart(&mut self) {
         self.kill();
+        let mut settings = self.settings.clone();
+        settings.push(("log_min_messages".into(), "fatal".into()));
         let options = PostgresOptions {
             max_connections: 300,
-            settings: vec![("log_min_messages".into(), "fatal".into())],
+            settings,
             ..PostgresOptions::new(self.bin.clone(), self.folder.path().join("home"))
         };
         self.running = Some(Postgres::start(options).await.expect("Postgres starts"));
     }
+}
+
+/// A system call that is under way is ended first.
+async fn stop(pid: u32) {
+    // It may have ended by itself.
+    let _ = rustix::process::kill_process(pid_of(pid), Signal::STOP);
+    let stopped = async || status_of(pid).is_none_or(|status| status.starts_with(['T', 'Z'])).then_some(());
+    eventually("the process stands still", PATIENCE, stopped).await;
 }
 
 fn pid_of(pid: u32) -> rustix::process::Pid {
@@ -115,8 +136,12 @@ fn children_of(parent: u32) -> Vec<u32> {
     pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
 }
 
-/// The second field after the name, which stands in parentheses and may hold anything.
 fn parent_of(pid: u32) -> Option<u32> {
+    status_of(pid)?.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// State, parent and so on: what follows the name, which stands in parentheses and may hold anything.
+fn status_of(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    Some(stat.rsplit_once(')')?.1.trim_start().to_owned())
 }

@@ -14,10 +14,11 @@ use uuid::Uuid;
 
 use super::{
     checks::{Violation, violations},
+    disk::Disk,
     doors::{Request, door_number},
     driver::{self, Driver},
     evidence::{self, Dump, Evidence, Read},
-    fault::{Injected, schedule},
+    fault::{Injected, What, schedule},
     history::{Ask, History, Kind, Micros, Via, now, text_hash},
     installation::{HISTORY_MESSAGES_MAX, Installation},
     plan::{Plan, Size},
@@ -30,6 +31,10 @@ use crate::Stranger;
 const RECOVERY: Duration = Duration::from_secs(120);
 /// How long fresh turns are sent in the end, in seconds.
 const TAIL_S: f64 = 10.0;
+/// A turn takes so long at most besides the time of faults, where many wait and much fails, in microseconds.
+const TURN_MAX: Micros = 60_000_000;
+/// The same where one thing fails at a time: less than it takes a sender to lose patience and ask again.
+const TURN_MAX_ALONE: Micros = 10_000_000;
 /// Conversations that somebody else tries to read in the end, at most.
 const PRIED_MAX: usize = 500;
 
@@ -65,7 +70,8 @@ pub async fn run(binary: &'static str, size: &Size, place: &Path) -> Verdict {
 
 /// Strikes the program at every point of a turn's path in every way.
 pub async fn strike_everywhere(binary: &'static str, size: &Size, place: &Path) -> Verdict {
-    let stage = Stage::set(binary, size, place, "points").await;
+    let mut stage = Stage::set(binary, size, place, "points").await;
+    stage.turn_max = TURN_MAX_ALONE;
     let (on, driver) = (&stage.on, &stage.driver);
     points::prepare(on).await;
     let staff = on.nats_as_staff("operator").await;
@@ -81,7 +87,7 @@ pub async fn strike_everywhere(binary: &'static str, size: &Size, place: &Path) 
                 recover(on, &staff).await;
             }
         }
-        let load = driver.follow(Plan::new(size, first, 10 * size.turns, false).slow(true));
+        let load = driver.follow(Plan::new(size, first, 6 * size.turns, false).slow(true));
         let ((), fault) = tokio::join!(load, async {
             sleep(Duration::from_secs(1)).await;
             points::leave(on).await
@@ -92,6 +98,36 @@ pub async fn strike_everywhere(binary: &'static str, size: &Size, place: &Path) 
     stage.play(struck).await
 }
 
+/// Takes the power from the whole machine, twice while messages are sent; with these settings of Postgres. Its files are on
+/// `disk`.
+pub async fn lose_power(
+    binary: &'static str,
+    size: &Size,
+    place: &Path,
+    disk: Disk,
+    settings: &[(&str, &str)],
+) -> Verdict {
+    let stage = Stage::set_on(binary, size, place, "power", Some(disk), settings).await;
+    let (on, driver) = (&stage.on, &stage.driver);
+    let third = Duration::from_secs_f64(size.turns as f64 / size.per_s / 3.0);
+    let lost = async {
+        let load = driver.follow(Plan::new(size, 0, size.turns, false));
+        let losses = async {
+            let mut faults = Vec::new();
+            for number in 0..2 {
+                sleep(third).await;
+                let began = now();
+                on.lose_power().await;
+                let (what, whom) = (What::StoreLost, "everything".to_owned());
+                faults.push(Injected { what, number, whom, began, healed: now(), touched: 0 });
+            }
+            faults
+        };
+        tokio::join!(load, losses).1
+    };
+    stage.play(lost).await
+}
+
 /// Everything that runs, and its clients.
 struct Stage<'a> {
     on: Arc<Installation>,
@@ -99,19 +135,31 @@ struct Stage<'a> {
     size: &'a Size,
     folder: PathBuf,
     began: Instant,
+    turn_max: Micros,
 }
 
 impl<'a> Stage<'a> {
     async fn set(binary: &'static str, size: &'a Size, place: &Path, name: &str) -> Self {
+        Self::set_on(binary, size, place, name, None, &[]).await
+    }
+
+    async fn set_on(
+        binary: &'static str,
+        size: &'a Size,
+        place: &Path,
+        name: &str,
+        disk: Option<Disk>,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let began = Instant::now();
         let folder = place.join(format!("{name}-{}-{}", size.nats_servers, size.seed));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("a folder for the run");
-        let on = Arc::new(Installation::start(binary, size, &folder).await);
+        let on = Arc::new(Installation::start_on(binary, size, &folder, disk, settings).await);
         on.ready().await;
         let history = Arc::new(History::new(&folder.join("history.jsonl")));
         let driver = Driver::start(on.clone(), history, size).await;
-        Self { on, driver, size, folder, began }
+        Self { on, driver, size, folder, began, turn_max: TURN_MAX }
     }
 
     /// Lets it happen, and judges what is there afterwards.
@@ -138,6 +186,7 @@ impl<'a> Stage<'a> {
             tail: seen.tail,
             left: seen.left,
             workers: workers.collect(),
+            turn_max: self.turn_max,
             history_messages_max: HISTORY_MESSAGES_MAX,
         };
         let crashes = on.places.iter().map(|place| (place.name.clone(), place.crashes())).collect();

@@ -16,7 +16,7 @@ pub(super) fn deleted(run: &Evidence) -> HashSet<usize> {
     run.events.iter().filter(|event| event.ask == Ask::Delete).map(|event| event.talk).collect()
 }
 
-/// I1: an answered turn is in every later read, and in the last one with its text.
+/// I1: an answered turn is in every later read, and in the last one with its text and with the answer that was told.
 pub fn accepted_is_kept(run: &Evidence) -> Vec<String> {
     let deleted = deleted(run);
     let mut found = Vec::new();
@@ -28,13 +28,18 @@ pub fn accepted_is_kept(run: &Evidence) -> Vec<String> {
         match (event.kind, event.ask, event.turn) {
             (Kind::Invoke, Ask::Read, _) => drop(asked_at.insert(event.request, event.at)),
             (Kind::Ok, Ask::Send, Some(turn)) => {
+                let messages =
+                    reads.get(&event.talk).map(|read| read.messages.as_slice()).unwrap_or_default();
+                let text =
+                    |by_user| messages.iter().find(|it| it.0 == turn && it.1 == by_user).map(|it| it.2);
                 if event.code == "answered" {
                     answered.entry(event.talk).or_default().push((event.at, turn));
+                    if text(false) != Some(event.answer) {
+                        found
+                            .push(format!("the answer of turn {turn} is not read in the end as it was told"));
+                    }
                 }
-                let kept = reads
-                    .get(&event.talk)
-                    .and_then(|read| read.messages.iter().find(|(of, by_user, _)| *of == turn && *by_user));
-                if kept.is_none_or(|(_, _, text)| *text != event.text) {
+                if text(true) != Some(event.text) {
                     found.push(format!("turn {turn} of conversation {} is not read in the end", event.talk));
                 }
             }
@@ -143,6 +148,12 @@ mod tests {
     fn a_lost_turn_is_found() {
         spoiled("I1", |run| _ = run.reads[0].messages.remove(0));
         spoiled("I1", |run| run.reads[0].messages[0].2 += 1);
+    }
+
+    #[test]
+    fn an_answer_that_is_kept_otherwise_than_it_was_told_is_found() {
+        spoiled("I1", |run| run.reads[0].messages[1].2 += 1);
+        spoiled("I1", |run| run.events[1].answer += 1);
     }
 
     #[test]

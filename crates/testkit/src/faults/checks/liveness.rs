@@ -7,8 +7,6 @@ use super::super::{
     history::{Ask, Kind, Via},
 };
 
-/// A turn takes so long at most, the time of faults not counted, in microseconds.
-const TURN_MAX: i64 = 60_000_000;
 /// In the end each way and each worker must have done so many turns.
 const TAIL_MIN: usize = 5;
 
@@ -23,7 +21,7 @@ pub fn every_turn_ends(run: &Evidence) -> Vec<String> {
         };
         let (began, ended) = (micros(turn.created_at), micros(outcome.finished_at));
         let took = ended - began - overlap(run, began, ended);
-        if took > TURN_MAX {
+        if took > run.turn_max {
             found.push(format!("turn {} took {} s besides the faults", turn.id, took / 1_000_000));
         }
     }

@@ -33,6 +33,7 @@ fn at(micros: i64) -> OffsetDateTime {
 pub fn run() -> Evidence {
     let mut run = Evidence {
         settled: true,
+        turn_max: 60 * S,
         history_messages_max: 20,
         workers: vec!["process_1".into()],
         ..Evidence::default()
