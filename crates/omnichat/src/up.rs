@@ -35,8 +35,14 @@ const POSTGRES_CONNECTIONS_MAX: u32 = 100;
 /// The provider that `up` brings along.
 const SIMULATOR: &str = "simulator";
 /// Words of the simulated model come at about the pace of a real one.
-const SIMULATED_PACE: Options =
-    Options { first_ms: 150, chunk_ms: 25, models: Vec::new(), log_calls_max: 1000, log_prompts: false };
+const SIMULATED_PACE: Options = Options {
+    first_ms: 150,
+    chunk_ms: 25,
+    models: Vec::new(),
+    log_calls_max: 1000,
+    log_prompts: false,
+    sign: false,
+};
 
 /// Runs until a signal, or until a server dies.
 pub async fn run(shared: &Shared, options: UpOptions) -> anyhow::Result<()> {

@@ -29,6 +29,13 @@ impl Folder {
         Self(path)
     }
 
+    /// A new one of this name in another folder.
+    pub(crate) fn within(parent: &Path, name: &str) -> Self {
+        let path = parent.join(name);
+        create(&path);
+        Self(path)
+    }
+
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.0

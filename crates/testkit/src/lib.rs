@@ -8,6 +8,7 @@
 //! - [`toolbox`]: programs of other people that judge us
 //! - [`client`], [`user`]: HTTP as a client sees it; [`event_stream`]: server-sent events; [`stranger`]: NATS through a client we did not write;
 //!   [`raw_nats`]: without any
+//! - [`faults`]: all of it under load and faults, and the checks of what was promised
 //! - [`eventually`](mod@eventually): waiting without sleeping
 
 #![expect(
@@ -20,6 +21,7 @@
 pub mod client;
 pub mod event_stream;
 pub mod eventually;
+pub mod faults;
 pub mod folder;
 pub mod layout;
 pub mod nats;

@@ -27,7 +27,11 @@ pub struct NatsServer {
 impl NatsServer {
     /// Starts an empty one.
     pub async fn start() -> Self {
-        let folder = Folder::new("nats");
+        Self::start_in(Folder::new("nats")).await
+    }
+
+    /// Starts an empty one whose files are in this folder.
+    pub(crate) async fn start_in(folder: Folder) -> Self {
         let address = (std::net::Ipv4Addr::LOCALHOST, 0).into();
         let secret = uuid::Uuid::new_v4().simple().to_string();
         let callout = CalloutKeys::random();
@@ -36,9 +40,21 @@ impl NatsServer {
         server
     }
 
+    /// Kills it.
+    pub fn kill(&mut self) {
+        drop(self.running.take());
+    }
+
+    /// Kills it, and loses all that it had stored.
+    pub fn lose_store(&mut self) {
+        self.kill();
+        let store = self.folder.path().join("home/store");
+        std::fs::remove_dir_all(store).expect("the store goes");
+    }
+
     /// Kills it, and starts it again with the same store at the same address.
     pub async fn restart(&mut self) {
-        drop(self.running.take());
+        self.kill();
         let program = Search::from_environment().find_nats_server().await.expect("a nats-server");
         let mut options = NatsOptions::new(program, self.folder.path().join("home"));
         options.listen = self.address;

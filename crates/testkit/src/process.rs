@@ -55,14 +55,20 @@ impl Process {
     /// # Panics
     /// If it ends before, or takes too long.
     pub async fn ready(&mut self) -> SocketAddr {
+        match self.ready_or_ended().await {
+            Ok(address) => address,
+            Err(exit) => panic!("ended with {exit:?} before it was ready:\n{}", self.last_words()),
+        }
+    }
+
+    /// As [`Process::ready`]; the error says how it ended instead.
+    pub(crate) async fn ready_or_ended(&mut self) -> Result<SocketAddr, Exit> {
         eventually("the program is ready", PATIENCE, async || {
-            let ready = ready_line(&self.log);
-            if ready.is_none()
-                && let Some(status) = self.child.try_wait().unwrap()
-            {
-                panic!("ended with {status} before it was ready:\n{}", self.last_words());
+            let ended = self.child.try_wait().unwrap();
+            match ready_line(&self.log) {
+                Some(address) => Some(Ok(address)),
+                None => ended.map(|status| Err(status.into())),
             }
-            ready
         })
         .await
     }

@@ -88,7 +88,8 @@ impl WorldBuilder {
             provider: provider.expect("a port for the provider"),
             folder: Folder::new("world"),
         };
-        world.variables = world.configuration();
+        world.variables =
+            configuration(world.database.url(), &world.nats.url(), &world.nats, &world.provider.base_url());
         world.variables.extend(self.variables);
         world.provision().await;
         for roles in self.layout.processes() {
@@ -278,43 +279,6 @@ impl World {
         command.args(arguments).env_clear().envs(&self.variables).current_dir(self.folder.path());
         command
     }
-
-    fn configuration(&self) -> BTreeMap<String, String> {
-        let mut variables = BTreeMap::new();
-        let mut set = |name: &str, value: &str| drop(variables.insert(name.to_owned(), value.to_owned()));
-        set("DATABASE_URL", self.database.url());
-        set("NATS_URL", &self.nats.url());
-        set("JWT_SECRET", JWT_SECRET);
-        // Everybody here has the same address, and some are busy.
-        for limit in
-            ["LOGINS_PER_ADDRESS", "REGISTRATIONS_PER_ADDRESS", "REFRESHES_PER_ADDRESS", "TURNS_PER_USER"]
-        {
-            set(&format!("OMNICHAT__LIMITS__{limit}_PER_MIN"), "0");
-        }
-        set("OMNICHAT__HTTP__CONNECTIONS_PER_ADDRESS_MAX", "0");
-        set("LLM_MODEL", MODELS[0]);
-        set("OMNICHAT__HTTP__LISTEN", "127.0.0.1:0");
-        set("OMNICHAT__HTTP__STATUS_LISTEN", "127.0.0.1:0");
-        set("OMNICHAT__LOG__FORMAT", "json");
-        set("OMNICHAT__LOG__FILTER", "info,chat=debug");
-        set("OMNICHAT__POSTGRES__POOL_SIZE", "5");
-        set("OMNICHAT__PROVIDERS__SIMULATOR__KIND", "openai-compatible");
-        set("OMNICHAT__PROVIDERS__SIMULATOR__BASE_URL", &self.provider.base_url());
-        set("OMNICHAT__PROVIDERS__SIMULATOR__ALLOW_INSECURE", "true");
-        for model in MODELS {
-            let route = format!(r#"[{{ provider = "simulator", model = "{model}" }}]"#);
-            set(&format!("OMNICHAT__MODELS__{}__ROUTE", model.to_uppercase()), &route);
-        }
-        let seeds = self.nats.callout();
-        for (name, seed) in [("ISSUER", seeds.issuer_seed), ("CURVE", seeds.curve_seed)] {
-            let seed = seed.expect("both are set");
-            set(&format!("OMNICHAT__NATS__CALLOUT__{name}_SEED"), seed.expose_secret());
-        }
-        for user in ["ingress", "auth", "projects", "chat", "provisioner", "callout", "warden"] {
-            set(&format!("OMNICHAT__NATS__PASSWORDS__{}", user.to_uppercase()), &self.nats.password(user));
-        }
-        variables
-    }
 }
 
 impl Drop for World {
@@ -327,4 +291,48 @@ impl Drop for World {
             }
         }
     }
+}
+
+/// What a process of the program is told: where its servers are, and nothing that one address or one user may do only so
+/// often.
+pub(crate) fn configuration(
+    database_url: &str,
+    nats_url: &str,
+    nats: &NatsServer,
+    provider_url: &str,
+) -> BTreeMap<String, String> {
+    let mut variables = BTreeMap::new();
+    let mut set = |name: &str, value: &str| drop(variables.insert(name.to_owned(), value.to_owned()));
+    set("DATABASE_URL", database_url);
+    set("NATS_URL", nats_url);
+    set("JWT_SECRET", JWT_SECRET);
+    // Everybody here has the same address, and some are busy.
+    for limit in
+        ["LOGINS_PER_ADDRESS", "REGISTRATIONS_PER_ADDRESS", "REFRESHES_PER_ADDRESS", "TURNS_PER_USER"]
+    {
+        set(&format!("OMNICHAT__LIMITS__{limit}_PER_MIN"), "0");
+    }
+    set("OMNICHAT__HTTP__CONNECTIONS_PER_ADDRESS_MAX", "0");
+    set("LLM_MODEL", MODELS[0]);
+    set("OMNICHAT__HTTP__LISTEN", "127.0.0.1:0");
+    set("OMNICHAT__HTTP__STATUS_LISTEN", "127.0.0.1:0");
+    set("OMNICHAT__LOG__FORMAT", "json");
+    set("OMNICHAT__LOG__FILTER", "info,chat=debug");
+    set("OMNICHAT__POSTGRES__POOL_SIZE", "5");
+    set("OMNICHAT__PROVIDERS__SIMULATOR__KIND", "openai-compatible");
+    set("OMNICHAT__PROVIDERS__SIMULATOR__BASE_URL", provider_url);
+    set("OMNICHAT__PROVIDERS__SIMULATOR__ALLOW_INSECURE", "true");
+    for model in MODELS {
+        let route = format!(r#"[{{ provider = "simulator", model = "{model}" }}]"#);
+        set(&format!("OMNICHAT__MODELS__{}__ROUTE", model.to_uppercase()), &route);
+    }
+    let seeds = nats.callout();
+    for (name, seed) in [("ISSUER", seeds.issuer_seed), ("CURVE", seeds.curve_seed)] {
+        let seed = seed.expect("both are set");
+        set(&format!("OMNICHAT__NATS__CALLOUT__{name}_SEED"), seed.expose_secret());
+    }
+    for user in ["ingress", "auth", "projects", "chat", "provisioner", "callout", "warden"] {
+        set(&format!("OMNICHAT__NATS__PASSWORDS__{}", user.to_uppercase()), &nats.password(user));
+    }
+    variables
 }

@@ -124,7 +124,9 @@ impl Store {
             (_, None) if !elsewhere => Ok(Sent::NoConversation),
             (Some(id), _) => {
                 let turn = self.find(sent.user, Some(id.into()), None).await?;
-                Ok(turn.map_or(Sent::ElsewhereAndGone, |turn| Sent::Turn(Box::new(turn))))
+                // Gone since the look above: that of another conversation, or this one.
+                let gone = if elsewhere { Sent::ElsewhereAndGone } else { Sent::NoConversation };
+                Ok(turn.map_or(gone, |turn| Sent::Turn(Box::new(turn))))
             }
             (None, _) => Ok(Sent::Nothing { next_seq: found.seq.map_or(0, |seq| seq + 1) }),
         }

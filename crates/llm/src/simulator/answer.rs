@@ -18,6 +18,41 @@ pub fn answer(messages: &[Message]) -> String {
     }
 }
 
+/// As [`answer`], of a simulator with [`Options::sign`](super::Options::sign), to the call of this attempt.
+pub fn signed_answer(messages: &[Message], attempt: &str) -> String {
+    let mut said = messages.iter().filter(|message| message.role == Role::User);
+    let count = said.clone().count();
+    let last = said.next_back().map(|message| &*message.content).unwrap_or_default();
+    match directive::read(last, &Script::default()) {
+        Ok((last, script)) => signed_text(&script, &last, count, digest(messages), attempt),
+        Err(_) => String::new(),
+    }
+}
+
+/// A number for exactly these messages in this order, the same in every run (FNV-1a). Not a secret, and no protection.
+pub fn digest(messages: &[Message]) -> u64 {
+    digest_of(messages.iter().map(|message| (message.role, &*message.content)))
+}
+
+pub(super) fn digest_of<'a>(messages: impl Iterator<Item = (Role, &'a str)>) -> u64 {
+    let (mut hash, prime) = (0xcbf2_9ce4_8422_2325_u64, 0x0100_0000_01b3);
+    let mut eat = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(prime);
+    for (role, content) in messages {
+        eat(role as u8);
+        content.bytes().for_each(&mut eat);
+        eat(0xff); // no byte of UTF-8: texts cannot be told apart by moving their end
+    }
+    hash
+}
+
+/// As [`text`], with the prompt and the attempt it belongs to at its end.
+pub(super) fn signed_text(script: &Script, said: &str, count: usize, digest: u64, attempt: &str) -> String {
+    match text(script, said, count) {
+        empty if empty.is_empty() => empty,
+        text => format!("{text} [{digest:016x} {attempt}]"),
+    }
+}
+
 /// The text of an answer to the `count`th user message.
 pub(super) fn text(script: &Script, said: &str, count: usize) -> String {
     if script.empty {
@@ -64,6 +99,17 @@ mod tests {
     fn a_long_message_is_quoted_in_part() {
         let answer = answer(&[Message::user("ü".repeat(201))]);
         assert!(answer.starts_with(&format!("You said \"{}…\"", "ü".repeat(200))));
+    }
+
+    #[test]
+    fn a_signature_tells_prompts_and_attempts_apart() {
+        let said = |texts: &[&str]| texts.iter().map(|text| Message::user(*text)).collect::<Vec<_>>();
+        let [one, two, other] = [said(&["a"]), said(&["a", "b"]), said(&["b", "b"])];
+        assert!(signed_answer(&one, "1").starts_with(&answer(&one)));
+        assert_ne!(signed_answer(&two, "1"), signed_answer(&other, "1"));
+        assert_ne!(signed_answer(&one, "1"), signed_answer(&one, "2"));
+        assert_ne!(digest(&two), digest(&said(&["ab"])));
+        assert_ne!(digest(&one), digest(&[Message::assistant("a")]));
     }
 
     #[test]

@@ -50,6 +50,7 @@ pub(super) struct Events {
     first: Duration,
     pause: Duration,
     paused: bool,
+    finished: bool,
     stage: Stage,
 }
 
@@ -77,6 +78,7 @@ impl Events {
             chunks: 0,
             head,
             paused: false,
+            finished: false,
             stage: Stage::Silence,
         }
     }
@@ -84,6 +86,11 @@ impl Events {
     /// How many chunks of text are written.
     pub(super) fn chunks(&self) -> u32 {
         self.chunks
+    }
+
+    /// Is an explicit finish written?
+    pub(super) fn finished(&self) -> bool {
+        self.finished
     }
 
     /// Does the script want single bytes?
@@ -115,6 +122,7 @@ impl Events {
                     self.stage = Stage::Usage;
                     let reason = self.script.finish.as_deref().unwrap_or("stop");
                     if reason != "none" {
+                        self.finished = true;
                         return self.choice(out, "{}", &Value::from(reason));
                     }
                 }

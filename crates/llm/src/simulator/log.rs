@@ -26,6 +26,9 @@ pub struct Call {
     pub settings: Settings,
     /// The whole prompt, if the simulator keeps prompts.
     pub messages: Vec<Message>,
+    /// The [`digest`](super::digest) of the prompt, kept or not.
+    #[serde(default)]
+    pub digest: u64,
     /// When the request had come.
     #[serde(with = "time::serde::rfc3339")]
     pub started_at: OffsetDateTime,
@@ -36,6 +39,9 @@ pub struct Call {
     pub chunks: u32,
     /// Bytes of the body handed to the connection.
     pub bytes: u64,
+    /// Whether an explicit finish was handed to the connection.
+    #[serde(default)]
+    pub finish_sent: bool,
     /// How it ended; none while it runs.
     pub ended: Option<Ended>,
 }
@@ -130,6 +136,7 @@ impl Log {
         model: String,
         settings: Settings,
         messages: Vec<Message>,
+        digest: u64,
     ) -> Recording {
         let mut entries = self.entries();
         entries.prompt_bytes += prompt_bytes(&messages);
@@ -139,10 +146,12 @@ impl Log {
             model,
             settings,
             messages,
+            digest,
             started_at: OffsetDateTime::now_utc(),
             ended_at: None,
             chunks: 0,
             bytes: 0,
+            finish_sent: false,
             ended: None,
         });
         let number = entries.first + entries.calls.len() as u64 - 1;
@@ -151,7 +160,7 @@ impl Log {
         {
             entries.forget_oldest();
         }
-        Recording { log: Arc::clone(self), number, chunks: 0, bytes: 0, ended: None }
+        Recording { log: Arc::clone(self), number, chunks: 0, bytes: 0, finish_sent: false, ended: None }
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -180,6 +189,7 @@ impl Entries {
             call.ended_at = Some(OffsetDateTime::now_utc());
             call.chunks = recording.chunks;
             call.bytes = recording.bytes;
+            call.finish_sent = recording.finish_sent;
             call.ended = Some(ended);
         }
     }
@@ -195,6 +205,7 @@ pub(super) struct Recording {
     number: u64,
     pub(super) chunks: u32,
     pub(super) bytes: u64,
+    pub(super) finish_sent: bool,
     ended: Option<Ended>,
 }
 
@@ -220,7 +231,7 @@ mod tests {
     use super::*;
 
     fn ask(log: &Arc<Log>, call_id: &str) -> Recording {
-        log.begin(call_id.to_owned(), "m".to_owned(), Settings::default(), vec![Message::user("hi")])
+        log.begin(call_id.to_owned(), "m".to_owned(), Settings::default(), vec![Message::user("hi")], 0)
     }
 
     #[test]

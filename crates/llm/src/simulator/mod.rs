@@ -25,7 +25,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 
 pub use self::{
-    answer::answer,
+    answer::{answer, digest, signed_answer},
     log::{Call, Counters, Ended},
     script::{NumberOrText, Script, UsageScript},
 };
@@ -47,12 +47,15 @@ pub struct Options {
     pub log_calls_max: usize,
     /// Keep every prompt in the log, at most 256 MiB of them. Default true; a bench turns it off.
     pub log_prompts: bool,
+    /// End each text with the digest of its prompt and the attempt that `X-Client-Request-Id` names: see
+    /// [`signed_answer`]. Default false.
+    pub sign: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let models = vec!["simulator".to_owned()];
-        Self { first_ms: 0, chunk_ms: 0, models, log_calls_max: 200_000, log_prompts: true }
+        Self { first_ms: 0, chunk_ms: 0, models, log_calls_max: 200_000, log_prompts: true, sign: false }
     }
 }
 

@@ -128,7 +128,12 @@ async fn complete(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
             return refuse(problem);
         }
     };
-    let text = answer::text(&script, &last, said().count());
+    let text = if shared.options.sign {
+        let attempt = call_id(&headers).rsplit(':').next().unwrap_or_default();
+        answer::signed_text(&script, &last, said().count(), digest(&request), attempt)
+    } else {
+        answer::text(&script, &last, said().count())
+    };
     if let Some(response) = shared.misbehave(&script, &mut recording).await {
         return response;
     }
@@ -144,14 +149,28 @@ async fn complete(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
 }
 
 fn begin(shared: &Shared, headers: &HeaderMap, request: &Request<'_>) -> Recording {
-    let call_id = headers.get("x-client-request-id").and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let call_id = call_id(headers);
     let messages = if shared.options.log_prompts {
         let messages = request.messages.iter();
         messages.map(|it| Message { role: it.role, content: Arc::from(&*it.content) }).collect()
     } else {
         Vec::new()
     };
-    shared.log.begin(call_id.to_owned(), request.model.clone().into_owned(), request.settings(), messages)
+    shared.log.begin(
+        call_id.to_owned(),
+        request.model.clone().into_owned(),
+        request.settings(),
+        messages,
+        digest(request),
+    )
+}
+
+fn call_id(headers: &HeaderMap) -> &str {
+    headers.get("x-client-request-id").and_then(|it| it.to_str().ok()).unwrap_or_default()
+}
+
+fn digest(request: &Request<'_>) -> u64 {
+    answer::digest_of(request.messages.iter().map(|message| (message.role, &*message.content)))
 }
 
 /// Words, for want of a tokenizer.
@@ -214,6 +233,7 @@ impl Shared {
             json!({ "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion }),
         );
         recording.bytes = body.len() as u64;
+        recording.finish_sent = finish != "none";
         recording.end(Ended::Finished);
         ([(header::CONTENT_TYPE, "application/json")], body).into_response()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Once;
 
-use llm::simulator::{Call, Counters, Ended, Options, Script, Simulator, answer};
+use llm::simulator::{Call, Counters, Ended, Options, Script, Simulator, answer, digest, signed_answer};
 use llm::{Message, Role};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
@@ -81,6 +81,23 @@ async fn prompts_are_kept_only_on_request() {
     let gateway = gateway(simulator.base_url(), PATIENT);
     read(gateway.call(prompt("hi", "turn:1")).await.unwrap()).await.unwrap();
     assert_eq!(simulator.calls()[0].messages, []);
+}
+
+#[tokio::test]
+async fn a_signed_answer_names_its_prompt_and_its_attempt() {
+    let options = Options { sign: true, log_prompts: false, ..Options::default() };
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into(), options).await.unwrap();
+    let gateway = gateway(simulator.base_url(), PATIENT);
+    for (said, finish_sent) in [("hi", true), ("hi [[sim finish=none]]", false)] {
+        let prompt = prompt(said, "turn:2");
+        let messages = prompt.messages.clone();
+        let answered = read(gateway.call(prompt).await.unwrap()).await;
+        assert_eq!(answered.is_ok(), finish_sent);
+        let text = answered.map_or_else(|(text, _)| text, |(text, _)| text);
+        assert_eq!(text, signed_answer(&messages, "2"));
+        let call = simulator.calls().pop().unwrap();
+        assert_eq!((call.digest, call.finish_sent), (digest(&messages), finish_sent));
+    }
 }
 
 #[tokio::test]
