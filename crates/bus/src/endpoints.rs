@@ -170,7 +170,8 @@ impl Bus {
                     () = drain.draining() => break,
                 }
             }
-            // What the server had already sent is still answered.
+            // What has arrived is still answered. The client library forgets the subscription a moment before the server
+            // does, so what the server sends in that moment is lost; who asked asks again.
             if requests.drain().await.is_ok() {
                 while let Some(message) = requests.next().await {
                     if let Some(incoming) = Incoming::read(&info, message) {

@@ -54,9 +54,11 @@ enum Found {
 }
 
 /// Before the first look for a turn that says nothing; most have ended by then. Each further look waits twice as long.
-const FIRST_LOOK: Duration = Duration::from_millis(700);
+const FIRST_LOOK: Duration = Duration::from_millis(300);
 /// For the answer to a look. A process that hangs must not hold up the next look, which another may answer.
-const LOOK_TIMEOUT: Duration = Duration::from_millis(400);
+const LOOK_TIMEOUT: Duration = Duration::from_millis(300);
+/// Between a look that was not answered and the next one.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// As long as the services are away, a send is tried again: they are likely being replaced.
 const RIDE_OUT: Duration = Duration::from_secs(3);
 /// Between two such tries.
@@ -109,7 +111,7 @@ impl Caller {
                             }
                         }
                         Found::Nothing => sends.push(send(Duration::from_millis(1))),
-                        Found::Unknown => pause = FIRST_LOOK / 2,
+                        Found::Unknown => pause = LOOK_AGAIN,
                     }
                     look_at = Instant::now() + pause;
                 }

@@ -143,10 +143,8 @@ impl Member {
         match (what, name_in(message)) {
             (HELLOS, _) => self.answer(message).await,
             (BEATS, Some(who)) => self.view.heard(&who, Instant::now()),
-            (LEAVES, Some(who)) => {
-                if self.view.left(&who) {
-                    tracing::info!(worker = who, "another worker leaves");
-                }
+            (LEAVES, Some(who)) if self.view.left(&who) => {
+                tracing::info!(worker = who, "another worker leaves");
             }
             // Said of ourselves, it is wrong; the next sign of life tells everybody.
             (DEAD, Some(who)) => drop(self.view.left(&who)),

@@ -37,9 +37,10 @@ async fn nothing_is_lost_doubled_or_reordered_whatever_fails() {
         kinds: kinds(),
         users: setting("USERS", 40),
         talks: setting("CONVERSATIONS", 5),
-        workers: setting("WORKERS", 1),
+        workers: setting("WORKERS", 3),
         ingresses: setting("INGRESSES", 2),
         nats_servers: 1,
+        plain: setting("PLAIN", false),
     };
     let verdict = run(env!("CARGO_BIN_EXE_omnichat"), &size, Path::new(env!("CARGO_TARGET_TMPDIR"))).await;
     println!("{}", verdict.report);

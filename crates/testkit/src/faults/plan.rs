@@ -31,6 +31,8 @@ pub struct Size {
     pub ingresses: usize,
     /// Servers of NATS: one, or a cluster of three.
     pub nats_servers: usize,
+    /// Every message is plain and sent over HTTP, and answered after 50 to 150 ms: to see how long a turn waits for a fault.
+    pub plain: bool,
 }
 
 /// What the provider does with a message; it says so itself, to the provider.
@@ -138,7 +140,7 @@ impl Plan {
                     (dice.index(size.users), dice.index(size.talks), via(&mut dice, size));
                 let owner = (user + 1 + dice.index((size.users - 1).max(1))) % size.users;
                 let operation = dice.between(0, 2) as u8;
-                if dice.permille(permille) && (faulty || which != 3) {
+                if dice.permille(permille) && (faulty || which != 3) && !size.plain {
                     let step = match which {
                         0 => Step::Read { user, slot, via },
                         1 => Step::Probe { user, owner, slot, via, operation },
@@ -171,13 +173,14 @@ impl Message {
     fn new(dice: &mut Dice, size: &Size, (number, user, slot): (u64, usize, usize), faulty: bool) -> Self {
         let fate = match dice.between(0, 99) {
             0..=4 if faulty => Fate::Failed(BAD[dice.index(BAD.len())]),
-            5..=14 => Fate::Answered(ODD[dice.index(ODD.len())]),
+            5..=14 if !size.plain => Fate::Answered(ODD[dice.index(ODD.len())]),
             _ => Fate::Answered(""),
         };
         let (Fate::Answered(script) | Fate::Failed(script)) = fate;
-        let first_ms = dice.between(20, 150);
+        let first_ms = dice.between(if size.plain { 50 } else { 20 }, 150);
         let keyed = !dice.permille(60);
         let twist = match dice.between(0, 99) {
+            _ if size.plain => Twist::None,
             0..=4 if keyed => Twist::Twice,
             5..=9 if keyed => Twist::Again,
             10..=12 if keyed => Twist::OtherText,
@@ -194,7 +197,7 @@ impl Message {
 }
 
 fn via(dice: &mut Dice, size: &Size) -> Via {
-    if dice.permille(350) { Via::Nats } else { Via::Http(dice.index(size.ingresses)) }
+    if !size.plain && dice.permille(350) { Via::Nats } else { Via::Http(dice.index(size.ingresses)) }
 }
 
 impl Size {
@@ -211,6 +214,7 @@ impl Size {
             workers: 1,
             ingresses: 2,
             nats_servers: 1,
+            plain: false,
         }
     }
 }

@@ -59,12 +59,14 @@ pub async fn run(binary: &'static str, size: &Size, place: &Path) -> Verdict {
     let (on, driver) = (&stage.on, &stage.driver);
     let mut verdict = stage
         .play(async {
-            let load = driver.follow(Plan::new(size, 0, size.turns, true));
+            let load = driver.follow(Plan::new(size, 0, size.turns, !size.plain));
             let ((), faults) = tokio::join!(load, disturb(on, size));
             faults
         })
         .await;
-    verdict.vacuous.extend(vacuity::reasons(size, &verdict.evidence));
+    if !size.plain {
+        verdict.vacuous.extend(vacuity::reasons(size, &verdict.evidence));
+    }
     verdict
 }
 
@@ -216,7 +218,9 @@ async fn look(on: &Installation, driver: &Arc<Driver>, size: &Size, faults: Vec<
     let staff = on.nats_as_staff("operator").await;
     let recovered = recover(on, &staff).await;
     let tail_began = now();
-    driver.follow(Plan::new(size, size.turns, (TAIL_S * size.per_s) as u64, false)).await;
+    // Over every way, however the load was sent.
+    let every_way = Size { plain: false, ..size.clone() };
+    driver.follow(Plan::new(&every_way, size.turns, (TAIL_S * size.per_s) as u64, false)).await;
     let tail = (tail_began, now());
     recover(on, &staff).await;
     driver.give_up();

@@ -195,7 +195,12 @@ impl Machine {
         held.cancelled = cancelled;
         self.turns.push_back(held);
         self.ask(Effect::NoteAccepted(id, queue_position));
-        self.ask(Effect::Tell(user, id, 1, Box::new(TurnEvent::Accepted { turn_id: id, queue_position: Some(queue_position) })));
+        self.ask(Effect::Tell(
+            user,
+            id,
+            1,
+            Box::new(TurnEvent::Accepted { turn_id: id, queue_position: Some(queue_position) }),
+        ));
         self.advance(now);
         self.next_arrival(now);
     }

@@ -276,7 +276,12 @@ impl Machine {
                 let mut window = Window::new(self.terms.messages_max, self.terms.bytes_max);
                 window.graft(&history.turns);
                 self.deleted |= history.deleted;
-                self.turns.extend(history.turns.into_iter().filter_map(|past| HeldTurn::found(past, now)));
+                let open = history.turns.into_iter().filter_map(|past| HeldTurn::found(past, now));
+                self.turns.extend(open.enumerate().map(|(place, turn)| match place {
+                    0 => turn,
+                    // They run one after the other, so no call was made for those behind the first.
+                    _ => HeldTurn { attempts: 0, ..turn },
+                }));
                 Stage::Ready(Known { user: history.user, next_seq: history.next_seq, window })
             }
         };
