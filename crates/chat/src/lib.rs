@@ -63,7 +63,7 @@ pub const METRICS: &[Metric] = &[
         "omnichat_partitions_taken_total",
         "Partitions this process took over: free, handed_over by a live owner, or forced.",
     ),
-    Metric::gauge("omnichat_workers", "Workers that this one takes for alive, itself included."),
+    Metric::gauge("omnichat_workers_alive", "Workers that this one takes for alive, itself included."),
     Metric::counter("omnichat_rescued_turns_total", "Open turns of an earlier owner that were gone on with."),
     Metric::counter(
         "omnichat_purged_conversations_total",

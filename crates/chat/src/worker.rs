@@ -175,7 +175,7 @@ impl State {
             true => Vec::new(),
             false => assignment::share_of(&self.resources.worker, &members, self.partitions.count()),
         };
-        metrics::gauge!("omnichat_workers").set(members.len() as f64);
+        metrics::gauge!("omnichat_workers_alive").set(members.len() as f64);
         self.resources.holdings.want(share.len());
         // With nobody to hand over to, what runs may take as long as the process has.
         let within = (members.len() > 1).then(|| self.resources.config.hand_over());
