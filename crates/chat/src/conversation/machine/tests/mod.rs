@@ -1,6 +1,7 @@
 //! Every promise about turns, against every order of events that a generator can think of: deliveries, repeats, branches,
 //! cancels, deletions, crashes in the middle of anything, answers that are lost.
 
+mod sample;
 mod world;
 
 use proptest::prelude::*;

@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use time::OffsetDateTime;
-use wire::{
-    Answer, ConversationId, Fault, FaultCode, MessageId, Turn, TurnId, TurnKind, TurnStatus, UserId, limits,
-};
+use wire::{Answer, ConversationId, Fault, FaultCode, MessageId, TurnId, TurnKind, UserId, limits};
 
-use super::super::{Arrival, Call, Effect, Ended, Event, Machine, Terms, Ticket};
+use super::{
+    super::{Arrival, Call, Effect, Ended, Event, Machine, Terms, Ticket},
+    sample::{accepted, ended, now, outcome_of, view},
+};
 use crate::{
-    model::{Accepted, Completion, Ending, NewTurn, Outcome, Ownership, TurnRequest},
+    model::{Accepted, Ending, NewTurn, Outcome, Ownership, TurnRequest},
     store::{Attempt, History, OpenTurn, PastTurn, Sent, StoredTurn},
     writer::WriteError,
 };
@@ -41,10 +41,6 @@ pub struct World {
     cancels: HashSet<TurnId>,
     deleted: bool,
     calls: HashMap<TurnId, Vec<i16>>,
-}
-
-fn now() -> OffsetDateTime {
-    OffsetDateTime::UNIX_EPOCH
 }
 
 impl World {
@@ -458,62 +454,5 @@ impl World {
         }
         let keys: Vec<_> = self.turns.values().filter_map(|turn| turn.idempotency_key.clone()).collect();
         assert_eq!(keys.len(), keys.iter().collect::<HashSet<_>>().len(), "a key is one turn");
-    }
-}
-
-fn ended(call: &Call, luck: u8) -> Ended {
-    match luck % 8 {
-        5 => Ended::Failed(FaultCode::ProviderFailed.into()),
-        6 => Ended::NotMade,
-        7 => Ended::Died("panic".into()),
-        _ => Ended::Completed(Completion {
-            text: format!("answer {} of {}", call.attempt, call.turn).into(),
-            finish_reason: "stop",
-            provider: "p".into(),
-            model: "m".into(),
-            usage: None,
-            first_token_ms: 0,
-            total_ms: 0,
-        }),
-    }
-}
-
-fn accepted() -> Accepted {
-    Accepted { model: "m".into(), settings: wire::Settings::default(), opening: None }
-}
-
-fn outcome_of(turn: &NewTurn, ending: Ending) -> Outcome {
-    Outcome {
-        turn: turn.id,
-        conversation: turn.conversation,
-        ownership: turn.ownership,
-        seq: turn.seq,
-        user_message: turn.user_message,
-        ending,
-        finished_at: now(),
-    }
-}
-
-fn view(turn: &NewTurn) -> Turn {
-    Turn {
-        finish_reason: None,
-        answered_by: None,
-        id: turn.id,
-        conversation_id: turn.conversation,
-        kind: turn.kind,
-        status: TurnStatus::Running,
-        queue_position: None,
-        attempt: 1,
-        seq: turn.seq,
-        idempotency_key: turn.idempotency_key.clone(),
-        model: "m".into(),
-        prompt_id: None,
-        prompt_version: None,
-        created_at: now(),
-        finished_at: None,
-        usage: None,
-        fault: None,
-        partial: None,
-        messages: Vec::new(),
     }
 }
