@@ -98,7 +98,7 @@ async fn what_a_dead_worker_had_is_finished_by_the_others(layout: Layout) {
 }
 
 async fn a_worker_that_leaves_finishes_what_runs(layout: Layout) {
-    let mut world = world(layout).start().await;
+    let mut world = world(layout).set("chat.hand_over_ms", 20_000).start().await;
     let ana = world.user().await;
     let first = only_worker(&world).await;
     let mut second = world.join(Role::Chat).await;
