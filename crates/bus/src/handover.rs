@@ -50,6 +50,7 @@ pub struct Claim {
 /// The claims to one partition.
 pub struct Claims {
     bus: Bus,
+    worker: String,
     subscription: Subscriber,
 }
 
@@ -83,10 +84,10 @@ impl Bus {
         }
     }
 
-    /// Listens to the claims to a partition that this worker has, or is about to have.
-    pub async fn claims(&self, partition: u16) -> Result<Claims, SubscribeError> {
+    /// Listens to the claims of others to a partition that `worker`, this one, has, or is about to have.
+    pub async fn claims(&self, partition: u16, worker: &str) -> Result<Claims, SubscribeError> {
         let subscription = self.client.subscribe(subject::owner(partition)).await?;
-        Ok(Claims { bus: self.clone(), subscription })
+        Ok(Claims { bus: self.clone(), worker: worker.to_owned(), subscription })
     }
 }
 
@@ -96,7 +97,8 @@ impl Claims {
         loop {
             let message = self.subscription.next().await?;
             let worker = String::from_utf8_lossy(&message.payload).into_owned();
-            if let Some(inbox) = message.reply {
+            // What this worker had before it was frozen says nothing of the owner of today: its own claim is for that one.
+            if let Some(inbox) = message.reply.filter(|_| worker != self.worker) {
                 let claim = Claim { bus: self.bus.clone(), inbox, worker };
                 claim.say(DRAINING).await;
                 return Some(claim);

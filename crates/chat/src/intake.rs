@@ -82,7 +82,7 @@ impl Intake {
 
     /// From now on others are answered.
     async fn listen_to_claims(&self) -> Result<(), Ended> {
-        match self.resources.bus.claims(self.number).await {
+        match self.resources.bus.claims(self.number, &self.resources.worker).await {
             Ok(claims) => self.tell(Message::Listening(Box::new(claims))),
             Err(error) => {
                 tracing::warn!(partition = self.number, %error, "claims cannot be heard; the connection is closed");

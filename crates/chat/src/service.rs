@@ -6,7 +6,7 @@ use identity::Principal;
 use serde_json::{Map, Value};
 use wire::{
     Branch, Conversation, ConversationId, Done, FaultCode, FindTurn, List, ListConversations, ListMessages,
-    Message, NewConversation, Page, ProjectId, PromptChoice, Turn, TurnId, TurnStatus, UpdateConversation,
+    Message, NewConversation, Page, ProjectId, PromptChoice, Turn, TurnId, UpdateConversation,
     operations::{LIST_CONVERSATIONS, LIST_MESSAGES},
     subject, template,
 };
@@ -148,7 +148,7 @@ impl Service {
     /// told to stop and to store what was said so far.
     pub async fn cancel(&self, caller: Principal, id: TurnId) -> Result<Turn> {
         let turn = self.turn(caller, id).await?;
-        if has_ended(&turn) {
+        if !turn.status.is_open() {
             return Ok(turn);
         }
         self.resources.store.ask_to_cancel(caller, id).await?;
@@ -156,7 +156,7 @@ impl Service {
         for pause in CANCEL_LOOKS_MS {
             tokio::time::sleep(Duration::from_millis(pause)).await;
             let turn = self.turn(caller, id).await?;
-            if has_ended(&turn) {
+            if !turn.status.is_open() {
                 return Ok(turn);
             }
         }
@@ -169,8 +169,4 @@ impl Service {
         let found = self.resources.store.find_turn_by_key(caller.user(), &by.idempotency_key).await?;
         found.map(|turn| turn.view).ok_or(FaultCode::TurnNotFound.into())
     }
-}
-
-const fn has_ended(turn: &Turn) -> bool {
-    !matches!(turn.status, TurnStatus::Queued | TurnStatus::Running)
 }
