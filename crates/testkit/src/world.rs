@@ -215,11 +215,6 @@ impl World {
         self.running(role).process.replace(first).expect("it was started")
     }
 
-    /// What `omnichat` says to these arguments, in this world.
-    pub async fn ask(&self, arguments: &[&str]) -> String {
-        process::run(self.command(arguments)).await
-    }
-
     /// What the process of this role has logged since its last start.
     pub fn logged(&mut self, role: Role) -> String {
         self.running(role).process.as_ref().expect("it runs").logged()

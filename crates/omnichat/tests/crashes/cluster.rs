@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use llm::{Message, simulator::answer};
 use serde_json::json;
-use testkit::{Exit, Layout, Role, Signal, User, World, both_layouts, eventually, user::text};
+use testkit::{
+    Answer, Exit, Layout, Process, Role, Signal, User, World, both_layouts, eventually, user::text,
+};
+use tokio::task::JoinHandle;
 
 use crate::{
     SLOW, SOON,
@@ -21,6 +24,25 @@ both_layouts![
     an_answer_that_takes_longer_than_a_worker_may_is_begun_anew_elsewhere,
     a_worker_that_hangs_is_replaced_and_changes_nothing_when_it_wakes,
 ];
+
+/// Two workers, and a slow turn that runs at the second one.
+struct Two {
+    ana: User,
+    second: Process,
+    conversation: String,
+    running: JoinHandle<Result<Answer, reqwest::Error>>,
+}
+
+async fn two_workers(world: &mut World) -> Two {
+    let ana = world.user().await;
+    let first = only_worker(world).await;
+    let second = world.join(Role::Chat).await;
+    shared_out(world, &[8, 8]).await;
+    let conversation = conversation_not_of(world, &ana, &first).await;
+    let running = sending(&ana, &conversation, SLOW, "k1");
+    provider_was_called(world, 1).await;
+    Two { ana, second, conversation, running }
+}
 
 /// How many partitions each owner has, by Postgres's word, fewest first.
 async fn shares(world: &World) -> Vec<i64> {
@@ -65,7 +87,7 @@ async fn a_worker_that_joins_takes_its_share_and_gives_it_back_when_it_leaves(la
     shared_out(&world, &[16]).await;
     let mut second = world.join(Role::Chat).await;
     shared_out(&world, &[8, 8]).await;
-    let listed = world.ask(&["partitions"]).await;
+    let listed = world.command_line(&["partitions"]).await;
     assert!(listed.matches(": 8 of 16 partitions").count() == 2, "{listed}");
     assert!(!listed.contains("does not answer"), "{listed}");
     for number in 0..PARTITIONS {
@@ -81,13 +103,7 @@ async fn a_worker_that_joins_takes_its_share_and_gives_it_back_when_it_leaves(la
 
 async fn what_a_dead_worker_had_is_finished_by_the_others(layout: Layout) {
     let mut world = world(layout).start().await;
-    let ana = world.user().await;
-    let first = only_worker(&world).await;
-    let second = world.join(Role::Chat).await;
-    shared_out(&world, &[8, 8]).await;
-    let conversation = conversation_not_of(&world, &ana, &first).await;
-    let sender = sending(&ana, &conversation, SLOW, "k1");
-    provider_was_called(&world, 1).await;
+    let Two { ana, second, running: sender, .. } = two_workers(&mut world).await;
     second.signal(Signal::KILL);
     let answered = sender.await.unwrap().unwrap().ok();
     assert_eq!(answered["response"], answer(&[Message::user(SLOW)]), "nobody was started again");
@@ -99,13 +115,7 @@ async fn what_a_dead_worker_had_is_finished_by_the_others(layout: Layout) {
 
 async fn a_worker_that_leaves_finishes_what_runs(layout: Layout) {
     let mut world = world(layout).set("chat.hand_over_ms", 20_000).start().await;
-    let ana = world.user().await;
-    let first = only_worker(&world).await;
-    let mut second = world.join(Role::Chat).await;
-    shared_out(&world, &[8, 8]).await;
-    let conversation = conversation_not_of(&world, &ana, &first).await;
-    let running = sending(&ana, &conversation, SLOW, "k1");
-    provider_was_called(&world, 1).await;
+    let Two { ana, mut second, conversation, running } = two_workers(&mut world).await;
     let next = sending(&ana, &conversation, "And then?", "k2");
     assert_eq!(second.terminate().await, Exit::SUCCESS);
     running.await.unwrap().unwrap().ok();
@@ -116,13 +126,7 @@ async fn a_worker_that_leaves_finishes_what_runs(layout: Layout) {
 
 async fn an_answer_that_takes_longer_than_a_worker_may_is_begun_anew_elsewhere(layout: Layout) {
     let mut world = world(layout).set("chat.hand_over_ms", 200).start().await;
-    let ana = world.user().await;
-    let first = only_worker(&world).await;
-    let mut second = world.join(Role::Chat).await;
-    shared_out(&world, &[8, 8]).await;
-    let conversation = conversation_not_of(&world, &ana, &first).await;
-    let running = sending(&ana, &conversation, SLOW, "k1");
-    provider_was_called(&world, 1).await;
+    let Two { mut second, running, .. } = two_workers(&mut world).await;
     assert_eq!(second.terminate().await, Exit::SUCCESS);
     assert_eq!(running.await.unwrap().unwrap().ok()["response"], answer(&[Message::user(SLOW)]));
     assert_eq!(world.provider().calls().len(), 2);
@@ -131,13 +135,7 @@ async fn an_answer_that_takes_longer_than_a_worker_may_is_begun_anew_elsewhere(l
 
 async fn a_worker_that_hangs_is_replaced_and_changes_nothing_when_it_wakes(layout: Layout) {
     let mut world = world(layout).start().await;
-    let ana = world.user().await;
-    let first = only_worker(&world).await;
-    let second = world.join(Role::Chat).await;
-    shared_out(&world, &[8, 8]).await;
-    let conversation = conversation_not_of(&world, &ana, &first).await;
-    let sender = sending(&ana, &conversation, SLOW, "k1");
-    provider_was_called(&world, 1).await;
+    let Two { ana, second, conversation, running: sender } = two_workers(&mut world).await;
     second.signal(Signal::STOP);
     ended(&world, 1).await;
     shared_out(&world, &[16]).await;
