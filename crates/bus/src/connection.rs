@@ -252,7 +252,7 @@ impl Bus {
 /// not all at the same moment.
 fn reconnect_delay(attempts: usize) -> Duration {
     let most = (20 << attempts.min(4)).min(250);
-    Duration::from_millis(most / 2 + u64::from(uuid::Uuid::new_v4().as_bytes()[0]) * most / 512)
+    Duration::from_millis(rand::random_range(most / 2..=most))
 }
 
 fn addresses(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {

@@ -1,7 +1,7 @@
 //! The events of a turn over HTTP: told while they happen, and picked up where they were left.
 
 use serde_json::{Value, json};
-use testkit::{Exit, Layout, Role, StreamEvent, User, both_layouts, eventually, user::text};
+use testkit::{EventStream, Exit, Layout, Role, StreamEvent, User, both_layouts, eventually, user::text};
 use tokio::{io::AsyncWriteExt, net::TcpSocket, task::JoinHandle};
 
 use crate::{NOWHERE, SOON, world};
@@ -50,6 +50,16 @@ struct Reading {
 }
 
 impl Reading {
+    /// A reader who has some of the text, and the stream that goes on.
+    async fn begun(user: &User, turn: &str) -> (Self, EventStream) {
+        let mut reading = Self::default();
+        let mut stream = user.stream(&events(turn), &[]).await.unwrap();
+        while reading.text.is_empty() {
+            reading.take(stream.next().await.unwrap());
+        }
+        (reading, stream)
+    }
+
     fn take(&mut self, event: StreamEvent) {
         let number = |id: &str| id.rsplit(':').next().unwrap().parse::<u64>().unwrap();
         assert!(self.seen.iter().all(|seen| number(seen) < number(&event.id)), "{:?} {event:?}", self.seen);
@@ -184,11 +194,7 @@ async fn an_answer_begun_anew_is_told_anew(layout: Layout) {
     let ana = world.user().await;
     let conversation = ana.conversation().await;
     let (turn, sending) = running(&ana, &conversation, SLOW).await;
-    let mut reading = Reading::default();
-    let mut stream = ana.stream(&events(&turn), &[]).await.unwrap();
-    while reading.text.is_empty() {
-        reading.take(stream.next().await.unwrap());
-    }
+    let (mut reading, mut stream) = Reading::begun(&ana, &turn).await;
     world.kill(Role::Chat);
     if layout == Layout::OneProcess {
         drop(stream);
@@ -215,11 +221,7 @@ async fn a_lost_connection_to_nats_loses_no_end(layout: Layout) {
     let ana = world.user().await;
     let conversation = ana.conversation().await;
     let (turn, sending) = running(&ana, &conversation, SLOW).await;
-    let mut reading = Reading::default();
-    let mut stream = ana.stream(&events(&turn), &[]).await.unwrap();
-    while reading.text.is_empty() {
-        reading.take(stream.next().await.unwrap());
-    }
+    let (mut reading, mut stream) = Reading::begun(&ana, &turn).await;
     world.restart_nats().await;
     while let Some(event) = stream.next().await {
         reading.take(event);

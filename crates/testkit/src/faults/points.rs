@@ -136,13 +136,7 @@ async fn held_by_proxy(on: &Installation, worker: &Place, proxy: &super::proxy::
     let before = proxy.touched();
     proxy.freeze(true);
     eventually("something is held", PATIENCE, async || (proxy.touched() > before).then_some(())).await;
-    match blow {
-        Blow::Kill => drop(on.kill(worker).await),
-        Blow::Fail => proxy.cut(),
-        Blow::Late => sleep(LATE).await,
-    }
-    proxy.freeze(false);
-    restart(on, worker).await;
+    strike_and_let_go(on, worker, proxy, blow).await;
 }
 
 async fn mid_answer(on: &Installation, worker: &Place, blow: Blow) {
@@ -205,6 +199,11 @@ async fn committed(
         .expect("unlocked");
     let is_written = async || (rows(&mut connect(on).await, gate).await > before).then_some(());
     eventually("it is committed", PATIENCE, is_written).await;
+    strike_and_let_go(on, worker, proxy, blow).await;
+}
+
+/// Strikes a worker whose words a proxy holds, and lets them go.
+async fn strike_and_let_go(on: &Installation, worker: &Place, proxy: &super::proxy::Proxy, blow: Blow) {
     match blow {
         Blow::Kill => drop(on.kill(worker).await),
         Blow::Fail => proxy.cut(),
