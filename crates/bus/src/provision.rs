@@ -85,6 +85,16 @@ impl Provisioner {
         self
     }
 
+    /// So many turns may be without an outcome, in all, whatever the data says; 0 is no bound.
+    #[must_use]
+    pub fn open_turns(mut self, in_all: u32) -> Self {
+        let most = if in_all == 0 { -1 } else { i64::from(in_all) };
+        for plan in self.streams.iter_mut().filter(|plan| plan.name == crate::partitions::STREAM) {
+            plan.config.insert("max_msgs".into(), most.into());
+        }
+        self
+    }
+
     /// What differs from the plan. Changes nothing.
     pub async fn differences(&self) -> Result<Vec<Difference>, ProvisionError> {
         let mut found = Vec::new();

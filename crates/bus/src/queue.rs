@@ -20,8 +20,10 @@ use crate::{Bus, Context, ReplyTo, reply::write_standing};
 
 /// The stream answers within a millisecond; after this long it is not there.
 const ACK_TIMEOUT: Duration = Duration::from_secs(2);
-/// JetStream's error code for "the bound of this subject is reached".
-const SUBJECT_FULL: u64 = 10077;
+/// JetStream's error code for "a bound of the stream is reached".
+const FULL: u64 = 10077;
+/// What its description says if that is the bound of the subject; otherwise it is one of the stream as a whole.
+const OF_SUBJECT: &str = "per subject";
 
 /// A turn on its way into the queue: all that its owner needs to run it and to answer.
 #[derive(Debug, Clone)]
@@ -59,6 +61,9 @@ pub enum QueueError {
     /// As many turns of the conversation wait as may.
     #[error("too many turns are waiting in the conversation")]
     Full,
+    /// As many turns have no outcome yet as may, or together they are too large.
+    #[error("too many turns have no outcome yet")]
+    AllFull,
     /// The stream refused it for another reason, such as its size.
     #[error("the stream refused the turn (JetStream error {0})")]
     Refused(u64),
@@ -98,6 +103,8 @@ struct PubAck {
 #[derive(Deserialize)]
 struct ApiError {
     err_code: u64,
+    #[serde(default)]
+    description: String,
 }
 
 impl Queue {
@@ -199,7 +206,9 @@ fn read_ack(message: &Message) -> Outcome {
         return Err(QueueError::Silent);
     }
     match serde_json::from_slice::<PubAck>(&message.payload) {
-        Ok(PubAck { error: Some(ApiError { err_code: SUBJECT_FULL }), .. }) => Err(QueueError::Full),
+        Ok(PubAck { error: Some(ApiError { err_code: FULL, description }), .. }) => {
+            Err(if description.contains(OF_SUBJECT) { QueueError::Full } else { QueueError::AllFull })
+        }
         Ok(PubAck { error: Some(error), .. }) => Err(QueueError::Refused(error.err_code)),
         Ok(PubAck { duplicate: true, .. }) => Ok(Enqueued::Duplicate),
         Ok(_) => Ok(Enqueued::New),

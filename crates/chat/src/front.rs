@@ -13,7 +13,7 @@ use host::{
 use identity::Principal;
 use wire::{
     ConversationId, Fault, FaultCode, MessageId, OperationInfo, RegenerateTurn, SendMessage, TurnId, UserId,
-    limit::{RUNNING_TURNS, RUNNING_TURNS_PER_USER, TURNS},
+    limit::{OPEN_TURNS, RUNNING_TURNS, RUNNING_TURNS_PER_USER, TURNS},
     operations,
 };
 
@@ -222,6 +222,10 @@ pub(crate) fn check_model(resources: &Resources, model: Option<&str>) -> Result<
 fn fault_of(error: QueueError) -> Fault {
     match error {
         QueueError::Full => Fault::new(FaultCode::ConversationBusy).retry_after(2),
+        QueueError::AllFull => {
+            host::limit::hit(OPEN_TURNS.name);
+            Fault::new(FaultCode::Overloaded).retry_after(SOON_S)
+        }
         QueueError::Refused(_) => FaultCode::Overloaded.into(),
         QueueError::Silent => FaultCode::Unavailable.into(),
     }

@@ -157,6 +157,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_call_has_its_time_and_not_a_moment_more() {
+        let mut deadlines = start();
+        deadlines.advance(Stage::Finish);
+        for _ in 0..11 {
+            advance(Duration::from_millis(909)).await;
+            deadlines.hear();
+        }
+        assert_eq!((deadlines.elapsed_ms(), deadlines.within(async { 1 }).await), (9_999, Ok(1)));
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(late(&deadlines).await.0, timed_out(Phase::Total));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_finished_answer_does_not_wait_long_for_its_usage() {
         let mut deadlines = Deadlines::start(&Timeouts::default());
         deadlines.advance(Stage::Usage);

@@ -1,5 +1,7 @@
 //! The section `[limits]`. It is one for those who set it, and each service takes what it holds users to.
 
+use bus::Provisioner;
+
 /// How often users may ask, and how much may be in work; 0 turns a limit off.
 #[derive(Debug, Clone, confique::Config)]
 pub struct Limits {
@@ -27,6 +29,10 @@ pub struct Limits {
     #[config(default = 8)]
     pub waiting_turns_per_conversation: u32,
 
+    /// Turns of all users that may be without an outcome, running and waiting; takes effect with `omnichat provision`.
+    #[config(default = 10000)]
+    pub open_turns: u32,
+
     /// Turns that may run at a time in one process.
     #[config(default = 2048)]
     pub running_turns_per_node: u32,
@@ -41,6 +47,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The streams, with those that they hold.
+    pub fn of_streams(&self, provisioner: Provisioner) -> Provisioner {
+        provisioner.waiting_turns(self.waiting_turns_per_conversation).open_turns(self.open_turns)
+    }
+
     /// Those of addresses, and of streams.
     pub const fn of_ingress(&self) -> ingress::Limits {
         ingress::Limits {

@@ -12,7 +12,7 @@ pub async fn provision(shared: &Shared, check: bool) -> anyhow::Result<()> {
     let (config, _) = config::load(shared, &Environment::of_process())?;
     let bus = Bus::connect(&config.nats, bus::Role::Provisioner, &Drain::new()).await?;
     bus.ready(&config.nats).await?;
-    let provisioner = Provisioner::new(&bus)?.waiting_turns(config.limits.waiting_turns_per_conversation);
+    let provisioner = config.limits.of_streams(Provisioner::new(&bus)?);
     let differences = if check { provisioner.differences().await? } else { provisioner.apply().await? };
     for difference in &differences {
         println!("{}{difference}", if check { "" } else { "mended: " });

@@ -146,8 +146,7 @@ async fn prepare(ground: &Ground) -> anyhow::Result<()> {
     let streams = async {
         let bus = Bus::connect(&ground.config.nats, bus::Role::Provisioner, &ground.drain).await?;
         bus.ready(&ground.config.nats).await?;
-        let waiting = ground.config.limits.waiting_turns_per_conversation;
-        Provisioner::new(&bus)?.waiting_turns(waiting).apply().await?;
+        ground.config.limits.of_streams(Provisioner::new(&bus)?).apply().await?;
         bus.close().await;
         anyhow::Ok(())
     };

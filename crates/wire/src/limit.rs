@@ -33,6 +33,8 @@ pub enum Over {
     Closed,
     /// The stream ends, and can be picked up where it was.
     Interrupted,
+    /// The oldest are left out.
+    LeftOut,
 }
 
 /// Rows of the table, each also a constant.
@@ -62,9 +64,10 @@ macro_rules! hits {
 
 use FaultCode::{
     AnswerTooLarge, AttemptsExhausted, AuthBusy, BodyTooLarge, ConversationBusy, HeadersTooLarge,
-    InvalidBody, Overloaded, RateLimited, RequestTimedOut, TooManyConnections, Unavailable, UriTooLong,
+    InvalidBody, Overloaded, ProviderTimedOut, RateLimited, RequestTimedOut, TooManyConnections, Unavailable,
+    UriTooLong,
 };
-use Over::{Closed, Interrupted, Refused, RefusedAndClosed};
+use Over::{Closed, Interrupted, LeftOut, Refused, RefusedAndClosed};
 
 limits! {
     CONNECTIONS = "connections", "HTTP connections at a time",
@@ -107,6 +110,8 @@ limits! {
         Some("limits.running_turns_per_user"), 64, "", Refused(RateLimited), hits!("running_turns_per_user");
     RUNNING_TURNS = "running_turns", "turns that run at a time, per process",
         Some("limits.running_turns_per_node"), 2_048, "", Refused(Overloaded), hits!("running_turns");
+    OPEN_TURNS = "open_turns", "turns that are accepted, or about to be, and have no outcome yet, of all users",
+        Some("limits.open_turns"), 10_000, "", Refused(Overloaded), hits!("open_turns");
     WAITING_TURNS = "waiting_turns", "turns that wait in one conversation, beside the one that runs",
         Some("limits.waiting_turns_per_conversation"), 8, "", Refused(ConversationBusy), "omnichat_requests_total{code=\"conversation_busy\"}";
     STREAMS_PER_USER = "streams_per_user", "open streams of one user",
@@ -123,6 +128,12 @@ limits! {
         None, limits::ATTEMPTS_MAX as u64, "", Refused(AttemptsExhausted), "omnichat_turns_finished_total{code=\"attempts_exhausted\"}";
     ANSWER_BYTES = "answer_bytes", "an answer of a model",
         None, limits::ANSWER_BYTES_MAX as u64, "bytes", Refused(AnswerTooLarge), "omnichat_turns_finished_total{code=\"answer_too_large\"}";
+    ANSWER_TIME = "answer_time", "time of a call to a provider",
+        Some("providers.*.timeouts.total_ms"), 120_000, "ms", Refused(ProviderTimedOut), "omnichat_turns_finished_total{code=\"provider_timed_out\"}";
+    HISTORY_MESSAGES = "history_messages", "messages of a conversation that a model is told, the question included; the prompt always is",
+        Some("chat.history_messages_max"), 100, "", LeftOut, hits!("history_messages");
+    HISTORY_BYTES = "history_bytes", "of these before the question, together",
+        Some("chat.history_bytes_max"), 262_144, "bytes", LeftOut, hits!("history_bytes");
 }
 
 #[cfg(test)]

@@ -7,12 +7,14 @@ use ractor::{Actor, ActorProcessingErr};
 use tokio::sync::oneshot;
 use wire::{
     Answer, Fault, FaultCode, OperationInfo, TurnKind, UserId,
+    limit::{HISTORY_BYTES, HISTORY_MESSAGES},
     operations::{REGENERATE_TURN, SEND_MESSAGE},
 };
 
 use super::{
     Message, RETRY, State, Waiting,
     machine::{Call, Effect, Event, HeldTurn, Ticket},
+    window::LeftOut,
 };
 use crate::{
     generation::{self, Generation, Job, System},
@@ -141,6 +143,11 @@ impl State {
 
     /// Has the model called.
     async fn call(&mut self, call: Call) -> Result<(), ActorProcessingErr> {
+        match call.left_out {
+            Some(LeftOut::ByMessages) => host::limit::hit(HISTORY_MESSAGES.name),
+            Some(LeftOut::ByBytes) => host::limit::hit(HISTORY_BYTES.name),
+            None => {}
+        }
         let (stop, stopped) = oneshot::channel();
         self.stop_call = Some(stop);
         let waiting = call.waiter.and_then(|ticket| self.waiting.get(&ticket));

@@ -66,6 +66,15 @@ impl Exchange {
     }
 }
 
+/// By which bound the oldest messages are left out of what a model is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftOut {
+    /// There are too many.
+    ByMessages,
+    /// Together they are too long.
+    ByBytes,
+}
+
 impl Window {
     /// Holds at most `messages_max` messages of a path, the newest question included, and before it at most `bytes_max`
     /// bytes.
@@ -139,48 +148,53 @@ impl Window {
         let mut kept = HashSet::new();
         for end in ends.into_iter().flatten() {
             kept.insert(end);
-            kept.extend(self.told_after(Some(end)));
+            kept.extend(self.told_after(Some(end)).0);
         }
         if let Some(held) = self.held {
-            kept.extend(self.told_after(Some(held)));
+            kept.extend(self.told_after(Some(held)).0);
         }
         let awaited = |(turn, exchange): &(&TurnId, &Exchange)| !exchange.ended || self.held == Some(**turn);
         for (turn, exchange) in self.exchanges.iter().filter(awaited) {
             kept.insert(*turn);
-            kept.extend(self.told_after(exchange.parent));
+            kept.extend(self.told_after(exchange.parent).0);
         }
         self.exchanges.retain(|turn, _| kept.contains(turn));
     }
 
-    /// The turns that one is told of which follows `turn`, newest first, as far back as the bounds allow.
-    fn told_after(&self, turn: Option<TurnId>) -> Vec<TurnId> {
+    /// The turns that one is told of which follows `turn`, newest first, as far back as the bounds allow; and by which of
+    /// them what is older is left out, if there is any.
+    fn told_after(&self, turn: Option<TurnId>) -> (Vec<TurnId>, Option<LeftOut>) {
         let (mut next, mut messages, mut bytes) = (turn, 1, 0);
         let mut told = Vec::new();
-        while let Some((turn, exchange)) = next.and_then(|turn| Some((turn, self.exchanges.get(&turn)?))) {
-            messages += exchange.messages();
-            bytes += exchange.bytes();
-            if messages > self.messages_max || bytes > self.bytes_max {
-                break;
+        while let Some(turn) = next {
+            // What is not here any more was beyond a bound when it was; a turn has two messages, but for a few.
+            let (more, size) = self.exchanges.get(&turn).map_or((2, 1), |it| (it.messages(), it.bytes()));
+            if messages + more > self.messages_max {
+                return (told, Some(LeftOut::ByMessages));
             }
+            let Some(exchange) = self.exchanges.get(&turn).filter(|_| bytes + size <= self.bytes_max) else {
+                return (told, Some(LeftOut::ByBytes));
+            };
+            (messages, bytes, next) = (messages + more, bytes + size, exchange.parent);
             told.push(turn);
-            next = exchange.parent;
         }
-        told
+        (told, None)
     }
 
     /// What the model is told for `turn`: what came before it on its path, as far back as the bounds allow, and its question.
     /// A question that had no answer stays part of the conversation, as it does for its reader; so does one whose turn was
-    /// cancelled, without what the model had begun to say. None for a turn that is not here.
-    pub fn messages_for(&self, turn: TurnId) -> Option<Vec<Message>> {
+    /// cancelled, without what the model had begun to say. With it, by which bound what is older is left out. None for a turn
+    /// that is not here.
+    pub fn messages_for(&self, turn: TurnId) -> Option<(Vec<Message>, Option<LeftOut>)> {
         let asked = self.exchanges.get(&turn)?;
-        let before = self.told_after(asked.parent);
+        let (before, left_out) = self.told_after(asked.parent);
         let mut told = Vec::with_capacity(2 * before.len() + 1);
         for exchange in before.iter().rev().filter_map(|turn| self.exchanges.get(turn)) {
             told.push(Message::user(exchange.question.clone()));
             told.extend(exchange.answer.clone().map(Message::assistant));
         }
         told.push(Message::user(asked.question.clone()));
-        Some(told)
+        Some((told, left_out))
     }
 }
 
@@ -189,7 +203,7 @@ mod tests {
     use super::*;
 
     fn said(window: &Window, turn: TurnId) -> Vec<String> {
-        window.messages_for(turn).unwrap().iter().map(|message| message.content.to_string()).collect()
+        window.messages_for(turn).unwrap().0.iter().map(|message| message.content.to_string()).collect()
     }
 
     /// Asks after the newest turn, as a plain send does.
@@ -245,6 +259,22 @@ mod tests {
         let next = ask(&mut window, 3, "next");
         assert_eq!(said(&window, next), ["next"], "more than the bound is not told");
         assert_eq!(window.exchanges.len(), 2, "but it is known what comes next");
+    }
+
+    #[test]
+    fn so_many_bytes_are_told_and_with_one_more_the_oldest_are_left_out() {
+        let mut window = Window::new(100, 10);
+        let first = ask(&mut window, 0, "12345");
+        window.end(first, Some("67890".into()));
+        let next = ask(&mut window, 1, "next");
+        assert_eq!((said(&window, next).len(), window.messages_for(next).unwrap().1), (3, None));
+
+        let mut window = Window::new(100, 10);
+        let first = ask(&mut window, 0, "12345");
+        window.end(first, Some("678901".into()));
+        let next = ask(&mut window, 1, "next");
+        let left_out = window.messages_for(next).unwrap().1;
+        assert_eq!((said(&window, next).len(), left_out), (1, Some(LeftOut::ByBytes)));
     }
 
     #[test]

@@ -18,6 +18,8 @@ both_layouts![
     a_user_is_held_to_a_limit_at_both_doors,
     turns_that_run_at_a_time_are_bounded,
     as_many_turns_wait_as_the_key_says,
+    as_many_turns_are_open_as_the_key_says,
+    a_model_is_told_so_many_messages_and_the_oldest_are_left_out,
     a_limit_of_zero_is_none,
 ];
 
@@ -123,9 +125,7 @@ async fn a_user_is_held_to_a_limit_at_both_doors(layout: Layout) {
     let hers = bob.conversation().await;
     bob.send(&hers, "hi").await.ok();
     if layout == Layout::OneProcess {
-        let metrics = world.client().get("/metrics").await;
-        let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
-        assert!(metrics.contains("omnichat_limit_hits_total{limit=\"turns\"} 2"), "{metrics}");
+        assert_eq!(hits(&world, "turns").await, 2);
     }
 }
 
@@ -214,6 +214,52 @@ async fn as_many_turns_wait_as_the_key_says(layout: Layout) {
     for answer in sent.join_all().await {
         answer.ok();
     }
+}
+
+async fn as_many_turns_are_open_as_the_key_says(layout: Layout) {
+    let world = world(layout).set("limits.open_turns", 2).start().await;
+    let (ana, bob) = (world.user().await, world.user().await);
+    let mut sent = JoinSet::new();
+    for user in [&ana, &bob] {
+        let (user, conversation) = (user.clone(), user.conversation().await);
+        sent.spawn(async move { user.send(&conversation, "hi [[sim first_ms=3000]]").await });
+    }
+    let hers = ana.conversation().await;
+    let calls = async || (world.provider().calls().len() == 2).then_some(());
+    eventually("both run", SOON, calls).await;
+    let above = ana.send(&hers, "too many").await;
+    above.fault(503, "overloaded");
+    assert!((1..=60).contains(&above.header("retry-after").parse::<u32>().unwrap()));
+    if layout == Layout::OneProcess {
+        assert_eq!(hits(&world, "open_turns").await, 1);
+    }
+    for answer in sent.join_all().await {
+        answer.ok();
+    }
+    ana.send(&hers, "and now").await.ok();
+}
+
+async fn a_model_is_told_so_many_messages_and_the_oldest_are_left_out(layout: Layout) {
+    let world = world(layout).set("chat.history_messages_max", 3).start().await;
+    let ana = world.user().await;
+    let conversation = ana.conversation().await;
+    for question in ["one", "two", "three"] {
+        ana.send(&conversation, question).await.ok();
+    }
+    let told: Vec<_> = world.provider().calls().into_iter().map(|call| call.messages).collect();
+    assert_eq!(told.iter().map(Vec::len).collect::<Vec<_>>(), [1, 3, 3]);
+    assert_eq!((&*told[1][0].content, &*told[2][0].content), ("one", "two"));
+    if layout == Layout::OneProcess {
+        assert_eq!(hits(&world, "history_messages").await, 1, "three are what may be told");
+    }
+}
+
+/// How often a limit was met.
+async fn hits(world: &World, limit: &str) -> u64 {
+    let metrics = world.client().get("/metrics").await;
+    let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
+    let name = format!("omnichat_limit_hits_total{{limit=\"{limit}\"}} ");
+    metrics.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |count| count.parse().unwrap())
 }
 
 async fn a_limit_of_zero_is_none(layout: Layout) {

@@ -36,6 +36,7 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("turns", LIMITS, "a_user_is_held_to_a_limit_at_both_doors"),
     ("running_turns_per_user", LIMITS, "turns_that_run_at_a_time_are_bounded"),
     ("running_turns", LIMITS, "turns_that_run_at_a_time_are_bounded"),
+    ("open_turns", LIMITS, "as_many_turns_are_open_as_the_key_says"),
     (
         "waiting_turns",
         "crates/omnichat/tests/flows/turns.rs",
@@ -52,6 +53,13 @@ const TESTS: &[(&str, &str, &str)] = &[
         "a_turn_that_was_interrupted_too_often_is_given_up",
     ),
     ("answer_bytes", "crates/llm/src/answer.rs", "an_answer_is_accepted_at_its_bound_and_refused_beyond"),
+    ("answer_time", "crates/llm/src/deadlines.rs", "a_call_has_its_time_and_not_a_moment_more"),
+    ("history_messages", LIMITS, "a_model_is_told_so_many_messages_and_the_oldest_are_left_out"),
+    (
+        "history_bytes",
+        "crates/chat/src/conversation/window.rs",
+        "so_many_bytes_are_told_and_with_one_more_the_oldest_are_left_out",
+    ),
 ];
 fn row(limit: &Limit) -> String {
     let key = limit.key.map_or("fixed".to_owned(), |key| format!("`{key}`"));
@@ -60,6 +68,7 @@ fn row(limit: &Limit) -> String {
         Over::RefusedAndClosed(code) => format!("{} `{}`, closed", code.status(), code.as_str()),
         Over::Closed => "closed".to_owned(),
         Over::Interrupted => "ends, to be picked up".to_owned(),
+        Over::LeftOut => "the oldest are left out".to_owned(),
     };
     let amount = format!("{} {}", grouped(limit.default), limit.unit);
     format!("| {} | {} | {key} | {over} | `{}` |", limit.what, amount.trim(), limit.metric)
@@ -98,6 +107,11 @@ fn a_default_is_that_of_its_key() {
     let sample: toml::Table = sample.parse().unwrap();
     for limit in limit::ALL {
         let Some((section, key)) = limit.key.and_then(|key| key.split_once('.')) else { continue };
+        // Those of providers are commented on; `llm` holds their default.
+        if section == "providers" {
+            assert_eq!(limit.default, llm::Timeouts::default().total_ms, "{}", limit.name);
+            continue;
+        }
         let default = sample[section].get(key).and_then(toml::Value::as_integer);
         assert_eq!(default, i64::try_from(limit.default).ok(), "{}", limit.name);
     }
@@ -108,6 +122,8 @@ fn what_may_wait_is_what_the_stream_says() {
     let streams: toml::Table = tree::read("nats/streams.toml").parse().unwrap();
     let with_the_running_one = streams["TURNS"]["max_msgs_per_subject"].as_integer().unwrap();
     assert_eq!(with_the_running_one, i64::try_from(limit::WAITING_TURNS.default).unwrap() + 1);
+    let in_all = streams["TURNS"]["max_msgs"].as_integer();
+    assert_eq!(in_all, i64::try_from(limit::OPEN_TURNS.default).ok());
 }
 
 #[test]

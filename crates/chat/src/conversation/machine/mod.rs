@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use time::OffsetDateTime;
 use wire::{Answer, ConversationId, Fault, Settings, TurnEvent, TurnId, UserId};
 
-use super::window::Window;
+use super::window::{LeftOut, Window};
 use crate::{
     model::{Accepted, Completion, NewTurn, Opening, Outcome, Ownership},
     store::{Attempt, History, PastTurn, Sent},
@@ -139,6 +139,8 @@ pub struct Call {
     pub opening: Option<Opening>,
     /// What was said so far, the user's message last.
     pub messages: Vec<llm::Message>,
+    /// By which bound what is older was left out.
+    pub left_out: Option<LeftOut>,
     /// Events of this turn that were told already.
     pub told: u64,
     /// By whose delivery it runs.

@@ -94,7 +94,7 @@ impl Machine {
 
     fn call(&mut self) {
         let (Some(turn), Stage::Ready(known)) = (self.turns.front_mut(), &self.stage) else { return };
-        let Some(messages) = known.window.messages_for(turn.id) else {
+        let Some((messages, left_out)) = known.window.messages_for(turn.id) else {
             return self.ask(Effect::Fail("the turn is not part of its conversation"));
         };
         turn.phase = Phase::Calling;
@@ -106,6 +106,7 @@ impl Machine {
             settings: turn.settings.clone(),
             opening: turn.opening.clone(),
             messages,
+            left_out,
             told: turn.told,
             waiter: turn.waiters.first().map(|waiter| waiter.ticket),
         };
