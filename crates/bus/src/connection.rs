@@ -36,6 +36,15 @@ pub struct CalloutConfig {
     pub curve_seed: Option<SecretString>,
 }
 
+impl Config {
+    /// Where the servers are, without user and password.
+    pub fn address(&self) -> String {
+        let plain =
+            |address: &str| address.rsplit_once('@').map_or(address.to_owned(), |(_, host)| host.to_owned());
+        self.url.split(',').map(|address| plain(address.trim())).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// The password of each role's user.
 #[derive(Debug, Clone, Default, confique::Config)]
 pub struct Passwords {

@@ -99,7 +99,12 @@ impl Intake {
                 Ok(ownership) => {
                     let how = asked.name();
                     metrics::counter!("omnichat_partitions_taken_total", "how" => how).increment(1);
-                    tracing::info!(partition, epoch = ownership.epoch, how, "took the partition");
+                    // At a start everything is free: nothing to tell.
+                    if asked == Asked::Free {
+                        tracing::debug!(partition, epoch = ownership.epoch, how, "took the partition");
+                    } else {
+                        tracing::info!(partition, epoch = ownership.epoch, how, "took the partition");
+                    }
                     return ownership;
                 }
                 Err(error) => {

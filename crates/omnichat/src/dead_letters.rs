@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use bus::{Bus, Context, Request};
+use bus::{Context, Request};
 use chat::dead_letters::{DeadLetter, DeadLetters, redrive_body, redrive_key};
-use host::{Drain, Environment, postgres};
+use host::{Environment, postgres};
 use tokio::time::Instant;
 use wire::{Problem, Turn, TurnId, operations::REGENERATE_TURN};
 
 use crate::{
     cli::{DeadLettersCommand, Shared},
     config::{self, Config},
+    errand,
 };
 
 /// An answer takes no longer; the turn goes on all the same.
@@ -59,8 +60,7 @@ async fn find(letters: &DeadLetters, turn: TurnId) -> anyhow::Result<DeadLetter>
 
 /// Asks for another answer in its user's stead, with a key of its own, as the user's own client would.
 async fn redrive(config: &Config, letter: &DeadLetter) -> anyhow::Result<Result<Turn, Problem>> {
-    let bus = Bus::connect(&config.nats, bus::Role::Ingress, &Drain::new()).await?;
-    bus.ready(&config.nats).await?;
+    let bus = errand::connect(config, bus::Role::Ingress).await?;
     let request = Request {
         context: Context::default(),
         body: redrive_body().into(),

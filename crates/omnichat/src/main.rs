@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod dead_letters;
 mod doctor;
+mod errand;
 mod health;
 mod keys;
 mod limits;

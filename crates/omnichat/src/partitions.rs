@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use anyhow::Context;
-use bus::{Backlog, Bus, Partitions, Role};
-use host::{Drain, Environment, postgres};
+use bus::{Backlog, Partitions, Role};
+use host::{Environment, postgres};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::time::Instant;
 use wire::owned::{OwnedPartition, OwnedPartitions};
 
-use crate::{cli::Shared, config};
+use crate::{cli::Shared, config, errand};
 
 /// A worker that is alive answers within this.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -26,9 +27,8 @@ struct Line {
 #[expect(clippy::print_stdout, reason = "what the command is for")]
 pub async fn run(shared: &Shared) -> anyhow::Result<()> {
     let (config, _) = config::load(shared, &Environment::of_process())?;
-    let pool = postgres::connect(&config.postgres, "omnichat-partitions", None).await?;
-    let bus = Bus::connect(&config.nats, Role::Chat, &Drain::new()).await?;
-    bus.ready(&config.nats).await?;
+    let pool = postgres::connect(&config.postgres, "omnichat-partitions", Instant::now()).await?;
+    let bus = errand::connect(&config, Role::Chat).await?;
     let partitions = Partitions::open(&bus).await?;
     let answers = bus.ask_everywhere(wire::subject::OWNED, PATIENCE).await?;
     let workers: Vec<OwnedPartitions> = answers

@@ -95,8 +95,12 @@ impl Position {
 
     fn parse(text: &str) -> Result<Self, Fault> {
         let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty();
-        let number =
-            text.parse().ok().filter(|_| plain).map(Self).ok_or_else(|| wrong("An event has a number"))?;
+        let number = text
+            .parse()
+            .ok()
+            .filter(|_| plain)
+            .map(Self)
+            .ok_or_else(|| wrong("The number of an event must be as the stream gave it, in digits"))?;
         if number.is_possible() { Ok(number) } else { Err(FaultCode::InvalidEventId.into()) }
     }
 

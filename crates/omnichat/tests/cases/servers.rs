@@ -129,3 +129,24 @@ async fn a_postgres_that_cannot_hold_the_record_is_refused() {
     let refused = end(omnichat(&["migrate"], &[("DATABASE_URL", &standby.url())])).await;
     table.row(97, "a standby", refused.refuses("postgres.url").and_then(|()| refused.says("standby")));
 }
+
+/// A service waits for NATS, however long; who asks something by hand is told.
+#[tokio::test]
+async fn a_command_that_asks_something_does_not_wait_for_nats() {
+    let folder = Folder::new("no-nats");
+    let postgres = postgres(&folder, &[]).await;
+    let ended = end(omnichat(
+        &["partitions"],
+        &[
+            ("JWT_SECRET", SECRET),
+            ("DATABASE_URL", &postgres.url()),
+            ("NATS_URL", "nats://chat:s3cret@127.0.0.1:1"),
+        ],
+    ))
+    .await;
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    ended
+        .says("NATS does not answer at 127.0.0.1:1: is it running, and is nats.passwords.chat right?")
+        .unwrap();
+    assert!(!ended.said.contains("s3cret"), "{}", ended.said);
+}
