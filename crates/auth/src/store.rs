@@ -7,8 +7,9 @@ mod sessions;
 
 pub use api_keys::StoredApiKey;
 
+use host::postgres::Pool;
 use identity::Principal;
-use sqlx::{PgPool, Result};
+use sqlx::Result;
 use wire::User;
 
 use crate::model::{Account, Email};
@@ -16,12 +17,12 @@ use crate::model::{Account, Email};
 /// Reads and writes them.
 #[derive(Clone)]
 pub struct Store {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl Store {
     /// In this database.
-    pub fn new(pool: PgPool) -> Self {
+    pub fn new(pool: Pool) -> Self {
         Self { pool }
     }
 

@@ -1,14 +1,14 @@
 //! Turns that were given up after their last attempt. They stay as they ended; an operator looks at them, finds the cause,
 //! and has another turn made in their place.
 
+use host::postgres::Pool;
 use serde::Serialize;
-use sqlx::PgPool;
 use time::OffsetDateTime;
 use wire::{ConversationId, Encoding, RegenerateTurn, TurnId, UserId};
 
 /// The letters of a database.
 pub struct DeadLetters {
-    pool: PgPool,
+    pool: Pool,
 }
 
 /// A turn that was given up.
@@ -35,7 +35,7 @@ pub struct DeadLetter {
 
 impl DeadLetters {
     /// Over a pool of connections.
-    pub const fn new(pool: PgPool) -> Self {
+    pub const fn new(pool: Pool) -> Self {
         Self { pool }
     }
 

@@ -151,7 +151,7 @@ impl Front {
 
     /// Finds out where a branch begins, and writes it into the turn's body. Turns and messages are facts, so it holds.
     async fn look_up(&self, mut turn: QueuedTurn, wish: Wish) -> Result<QueuedTurn, Fault> {
-        let store = &self.resources.store;
+        let store = &self.resources.requests;
         let caller = Principal::authorised_by_broker(turn.user);
         let request = match wish {
             Wish::Plain(_) => return Ok(turn),

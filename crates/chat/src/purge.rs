@@ -3,7 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{ConnectOptions, postgres::PgConnectOptions};
+use host::postgres::Pool;
+use sqlx::ConnectOptions;
 
 use crate::{
     resources::Resources,
@@ -13,13 +14,13 @@ use crate::{
 /// Between two statements, so that the disk is there for turns.
 const BREATH: Duration = Duration::from_millis(20);
 
-/// Looks every `chat.purge_every_s`, over a connection made by these options for as long as a round takes.
-pub fn start(resources: &Arc<Resources>, options: PgConnectOptions) {
-    let (shared, options) = (resources.clone(), options.options(SESSION.iter().copied()));
+/// Looks every `chat.purge_every_s`, over a connection of its own for as long as a round takes.
+pub fn start(resources: &Arc<Resources>, pool: &Pool) {
+    let (shared, pool) = (resources.clone(), pool.clone());
     let rounds = async move {
         loop {
             tokio::time::sleep(pause(shared.config.purge_every_s)).await;
-            if let Err(error) = round(&options, shared.config.purge_after_hours).await {
+            if let Err(error) = round(&pool, shared.config.purge_after_hours).await {
                 tracing::warn!(%error, "what was deleted could not be removed; it is tried again later");
             }
         }
@@ -39,9 +40,15 @@ fn pause(seconds: u32) -> Duration {
     Duration::from_secs(seconds.into()).mul_f64(rand::random_range(0.5..1.5))
 }
 
-async fn round(options: &PgConnectOptions, hours: u32) -> sqlx::Result<()> {
+async fn round(pool: &Pool, hours: u32) -> sqlx::Result<()> {
     let hours = i32::try_from(hours).unwrap_or(i32::MAX);
-    let Some(mut graveyard) = Graveyard::enter(options.connect().await?, hours).await? else { return Ok(()) };
+    let connection = pool
+        .patience()
+        .wait(async { pool.connect_options().options(SESSION.iter().copied()).connect().await })
+        .await?;
+    let Some(mut graveyard) = Graveyard::enter(connection, pool.patience(), hours).await? else {
+        return Ok(());
+    };
     while graveyard.bury().await? {
         tokio::time::sleep(BREATH).await;
     }

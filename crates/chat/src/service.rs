@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use identity::Principal;
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 use wire::{
     Branch, Conversation, ConversationId, Done, FaultCode, FindTurn, List, ListConversations, ListMessages,
     Message, NewConversation, Page, ProjectId, PromptChoice, Turn, TurnId, UpdateConversation,
@@ -16,7 +17,12 @@ use crate::{error::Error, front::check_model, resources::Resources};
 /// Answers requests about conversations and turns.
 pub struct Service {
     resources: Arc<Resources>,
+    looks: Semaphore,
 }
+
+/// Looks for turns by their key at a time. Whoever looks looks again in a moment, so when Postgres is slow there would be ever
+/// more of them, most of which nobody waits for any more.
+const LOOKS_MAX: usize = 4;
 
 /// How long the owner of a turn may take to end it, in milliseconds: between two looks, and 630 in all. Then it is ended in
 /// the owner's stead.
@@ -26,8 +32,8 @@ type Result<T> = std::result::Result<T, Error>;
 
 impl Service {
     /// Over the resources of this process.
-    pub const fn new(resources: Arc<Resources>) -> Self {
-        Self { resources }
+    pub fn new(resources: Arc<Resources>) -> Self {
+        Self { resources, looks: Semaphore::new(LOOKS_MAX) }
     }
 
     /// Starts a conversation in a project of the caller.
@@ -35,7 +41,7 @@ impl Service {
         check_model(&self.resources, new.model.as_deref())?;
         let variables = new.variables.clone().unwrap_or_default();
         self.try_opening(caller, new.project_id, &new.prompt(), &variables).await?;
-        let made = self.resources.store.create_conversation(caller, new).await?;
+        let made = self.resources.requests.create_conversation(caller, new).await?;
         made.ok_or(FaultCode::ProjectNotFound.into())
     }
 
@@ -51,7 +57,7 @@ impl Service {
         if choice.prompt_id.is_none() {
             return Ok(());
         }
-        let store = &self.resources.store;
+        let store = &self.resources.requests;
         match store.chosen_prompt(caller, project, choice).await? {
             Some(content) => {
                 template::render(&content, variables)?;
@@ -65,7 +71,7 @@ impl Service {
     /// Shows a conversation.
     pub async fn get(&self, caller: Principal, id: ConversationId) -> Result<Conversation> {
         self.resources
-            .store
+            .requests
             .find_conversation(caller, id)
             .await?
             .ok_or(FaultCode::ConversationNotFound.into())
@@ -73,7 +79,7 @@ impl Service {
 
     /// Lists the conversations of a project, oldest first.
     pub async fn list(&self, caller: Principal, of: ListConversations) -> Result<Page<Conversation>> {
-        let (store, page) = (&self.resources.store, of.page());
+        let (store, page) = (&self.resources.requests, of.page());
         let list = List::new(caller.user(), &LIST_CONVERSATIONS.info, &[&of.project_id]);
         let after = list.position(&page)?;
         let found = store.list_conversations(caller, of.project_id, after, page.limit().into()).await?;
@@ -99,7 +105,7 @@ impl Service {
             let variables = change.variables.as_ref().unwrap_or(&now.variables);
             self.try_opening(caller, now.project_id, &choice, variables).await?;
         }
-        if !self.resources.store.update_conversation(caller, id, change, prompt).await? {
+        if !self.resources.requests.update_conversation(caller, id, change, prompt).await? {
             return Err(FaultCode::ConversationNotFound.into());
         }
         self.get(caller, id).await
@@ -107,7 +113,7 @@ impl Service {
 
     /// Deletes a conversation; a turn that runs is stopped, and ends unread.
     pub async fn delete(&self, caller: Principal, id: ConversationId) -> Result<Done> {
-        if !self.resources.store.delete_conversation(caller, id).await? {
+        if !self.resources.requests.delete_conversation(caller, id).await? {
             return Err(FaultCode::ConversationNotFound.into());
         }
         self.resources.bus.signal(subject::stop(id, None)).await;
@@ -121,7 +127,7 @@ impl Service {
         id: ConversationId,
         which: ListMessages,
     ) -> Result<Page<Message>> {
-        let (store, page) = (&self.resources.store, which.page());
+        let (store, page) = (&self.resources.requests, which.page());
         let branch = which.branch.unwrap_or(Branch::Active);
         let list = List::new(caller.user(), &LIST_MESSAGES.info, &[&id, &(branch == Branch::All)]);
         let (before, limit) = (list.position(&page)?, page.limit().into());
@@ -139,7 +145,7 @@ impl Service {
 
     /// Shows a turn.
     pub async fn turn(&self, caller: Principal, id: TurnId) -> Result<Turn> {
-        let found = self.resources.store.find_turn(caller, id).await?;
+        let found = self.resources.requests.find_turn(caller, id).await?;
         found.map(|turn| turn.view).ok_or(FaultCode::TurnNotFound.into())
     }
 
@@ -151,7 +157,7 @@ impl Service {
         if !turn.status.is_open() {
             return Ok(turn);
         }
-        self.resources.store.ask_to_cancel(caller, id).await?;
+        self.resources.requests.ask_to_cancel(caller, id).await?;
         self.resources.bus.signal(subject::stop(turn.conversation_id, Some(id))).await;
         for pause in CANCEL_LOOKS_MS {
             tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -160,13 +166,14 @@ impl Service {
                 return Ok(turn);
             }
         }
-        self.resources.store.end_cancelled(caller, id).await?;
+        self.resources.requests.end_cancelled(caller, id).await?;
         self.turn(caller, id).await
     }
 
     /// Finds a turn by the key it was sent with.
     pub async fn turn_by_key(&self, caller: Principal, by: FindTurn) -> Result<Turn> {
-        let found = self.resources.store.find_turn_by_key(caller.user(), &by.idempotency_key).await?;
+        let Ok(_permit) = self.looks.try_acquire() else { return Err(FaultCode::Overloaded.into()) };
+        let found = self.resources.requests.find_turn_by_key(caller.user(), &by.idempotency_key).await?;
         found.map(|turn| turn.view).ok_or(FaultCode::TurnNotFound.into())
     }
 }

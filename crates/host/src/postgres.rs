@@ -1,6 +1,7 @@
 //! The connection pool, the version floor and the schema's migrations.
 
 mod error;
+mod pool;
 mod schema;
 mod server;
 
@@ -8,13 +9,14 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    Connection, PgConnection, PgPool,
+    Connection, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::time::{Instant, sleep_until, timeout};
 
 pub use self::{
     error::{Error, is_away},
+    pool::{METRICS, Patience, Pool},
     schema::{Applied, Pending, check, migrate, migrate_with, pending},
     server::Server,
 };
@@ -34,7 +36,7 @@ pub struct Config {
     #[config(default = 2000, validate(*acquire_timeout_ms > 0, "must be at least 1"))]
     pub acquire_timeout_ms: u64,
 
-    /// The server cancels a statement that takes longer; 0 turns this off.
+    /// The server cancels a statement that takes longer, and its answer is waited for a second more; 0 turns both off.
     #[config(default = 5000)]
     pub statement_timeout_ms: u32,
 
@@ -67,7 +69,7 @@ pub async fn connect(
     config: &Config,
     application_name: &str,
     deadline: impl Into<Option<Instant>>,
-) -> Result<PgPool, Error> {
+) -> Result<Pool, Error> {
     let options = options(config, application_name)?;
     let server = reach(&options, deadline.into()).await?;
     server.suits()?;
@@ -89,7 +91,8 @@ pub async fn connect(
             })
         })
         .after_connect(|connection, _| Box::pin(server::refuse_standby(connection)));
-    Ok(pool.connect_lazy_with(options))
+    let patience = Patience::over(config.statement_timeout_ms);
+    Ok(Pool::new(pool.connect_lazy_with(options), patience))
 }
 
 fn options(config: &Config, application_name: &str) -> Result<PgConnectOptions, Error> {

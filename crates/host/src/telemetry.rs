@@ -25,6 +25,7 @@ pub use self::{
 use crate::{
     config::{ConfigError, Environment},
     drain::{self, Drain},
+    postgres,
 };
 
 /// How a process logs.
@@ -85,6 +86,7 @@ pub fn init(config: &Config, environment: &Environment) -> Result<Telemetry, Con
     let recorder = metric::recorder().and_then(PrometheusBuilder::install_recorder).map_err(|_| twice())?;
     panics::log_from_now_on();
     describe(drain::METRICS);
+    describe(postgres::METRICS);
     process::begin();
     Ok(Telemetry { recorder })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use bus::{Bus, Provisioner};
+use bus::Bus;
 use host::{
     Drain, Environment,
     postgres::{self, Server},
@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use crate::{
     cli::Shared,
     config::{self, Config},
-    models,
+    models, streams,
 };
 
 /// Longer than any of it takes where all is well.
@@ -72,7 +72,7 @@ async fn postgres_of(config: &Config) -> Finding {
         let pool = postgres::connect(&config.postgres, "omnichat-doctor", Instant::now())
             .await
             .map_err(|error| error.to_string())?;
-        let mut connection = pool.acquire().await.map_err(|error| error.to_string())?;
+        let mut connection = pool.patient().acquire().await.map_err(|error| error.to_string())?;
         let server = Server::look(&mut connection).await.map_err(|error| error.to_string())?;
         let schema = postgres::check(&pool).await.map_err(|error| error.to_string())?;
         match server.weak_settings()[..] {
@@ -92,8 +92,8 @@ async fn nats_of(config: &Config) -> Finding {
             .map_err(|error| error.to_string())?;
         bus.ready(&config.nats).await.map_err(|error| error.to_string())?;
         let server = bus.check().await?;
-        let provisioner = Provisioner::new(&bus).map_err(|error| error.to_string())?;
-        let differences = provisioner.differences().await.map_err(|error| error.to_string())?;
+        let planned = streams::planned(config, &bus).map_err(|error| error.to_string())?;
+        let differences = planned.differences().await.map_err(|error| error.to_string())?;
         match differences.len() {
             0 => Ok(format!("{server}; streams and consumers as they should be")),
             count => Err(format!("{server}; {count} differences: run `omnichat provision --check`")),

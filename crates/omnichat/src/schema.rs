@@ -11,7 +11,7 @@ pub async fn migrate(shared: &Shared) -> anyhow::Result<()> {
     let (config, _) = config::load(shared, &Environment::of_process())?;
     let deadline = Instant::now() + std::time::Duration::from_secs(60);
     let pool = postgres::connect(&config.postgres, "omnichat-migrate", deadline).await?;
-    let applied = postgres::migrate(&pool).await?;
+    let applied = postgres::migrate(pool.patient()).await?;
     for step in &applied {
         println!("applied {:04} {} ({} ms)", step.version, step.description, step.ms);
     }

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use bus::{Bus, Endpoints, SubscribeError};
-use sqlx::PgPool;
+use host::postgres::Pool;
 use wire::operations::*;
 
 pub mod error;
@@ -25,7 +25,7 @@ pub use service::Projects;
 ///
 /// # Errors
 /// The connection is closed.
-pub async fn start(bus: &Bus, pool: PgPool) -> Result<(), SubscribeError> {
+pub async fn start(bus: &Bus, pool: Pool) -> Result<(), SubscribeError> {
     let service = Arc::new(Projects::new(pool));
     serve(bus, &service).await?;
     bus.introduce(wire::Service::Projects).await?;

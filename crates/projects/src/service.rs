@@ -3,8 +3,8 @@
 
 mod versions;
 
+use host::postgres::Pool;
 use identity::Principal;
-use sqlx::PgPool;
 use uuid::Uuid;
 use wire::{
     Done, List, ListPage, NewProject, NewPrompt, Page, Project, ProjectId, Prompt, PromptId, UpdateProject,
@@ -24,7 +24,7 @@ pub struct Projects {
 
 impl Projects {
     /// Keeps them in this database.
-    pub fn new(pool: PgPool) -> Self {
+    pub fn new(pool: Pool) -> Self {
         Self { store: Store::new(pool) }
     }
 

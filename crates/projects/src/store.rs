@@ -6,8 +6,9 @@
 mod prompts;
 mod versions;
 
+use host::postgres::Pool;
 use identity::Principal;
-use sqlx::{PgPool, Result};
+use sqlx::Result;
 use uuid::Uuid;
 use wire::{Project, ProjectId, UpdateProject, limits};
 
@@ -39,12 +40,12 @@ impl<T> Rows<T> {
 
 /// Reads and writes them.
 pub struct Store {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl Store {
     /// In this database.
-    pub fn new(pool: PgPool) -> Self {
+    pub fn new(pool: Pool) -> Self {
         Self { pool }
     }
 

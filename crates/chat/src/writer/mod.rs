@@ -8,8 +8,7 @@ mod statement;
 
 use std::time::{Duration, Instant};
 
-use host::{Drain, telemetry::Metric};
-use sqlx::postgres::PgConnectOptions;
+use host::{Drain, postgres::Pool, telemetry::Metric};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::model::{Accepted, NewTurn, Outcome};
@@ -70,11 +69,11 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the writer over a connection of its own, made by these options and with [`SESSION`]. It ends when all its
+    /// Starts the writer over a connection of its own, like those of the pool but with [`SESSION`]. It ends when all its
     /// handles are gone.
-    pub fn start(options: PgConnectOptions, default_model: String, drain: &Drain) -> Self {
+    pub fn start(pool: &Pool, default_model: String, drain: &Drain) -> Self {
         let (entries, queue) = mpsc::channel(QUEUE_MAX);
-        let connection = Connection::new(options.options(SESSION.iter().copied()));
+        let connection = Connection::new(pool, SESSION);
         drain.spawn("turn writer", run(connection, default_model, queue, drain.clone()));
         Self { entries }
     }

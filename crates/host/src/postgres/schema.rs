@@ -3,7 +3,7 @@ use sqlx::{
     migrate::{Migrate, Migration, Migrator},
 };
 
-use super::{Error, Server};
+use super::{Error, Pool, Server};
 
 /// The migrations, compiled in.
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
@@ -80,8 +80,8 @@ async fn migrate_alone(connection: &mut PgConnection, migrations: &Migrator) -> 
 ///
 /// # Errors
 /// [`Error::SchemaNewer`], [`Error::SchemaChanged`].
-pub async fn pending(pool: &PgPool) -> Result<Vec<Pending>, Error> {
-    let ledger = ledger(&mut *pool.acquire().await?).await?;
+pub async fn pending(pool: &Pool) -> Result<Vec<Pending>, Error> {
+    let ledger = pool.lend(async |on| ledger(on).await).await?;
     let describe = |migration: &Migration| Pending {
         version: migration.version,
         description: migration.description.to_string(),
@@ -93,11 +93,13 @@ pub async fn pending(pool: &PgPool) -> Result<Vec<Pending>, Error> {
 ///
 /// # Errors
 /// As [`pending`], and [`Error::SchemaOlder`], [`Error::Config`] for a server that does not suit.
-pub async fn check(pool: &PgPool) -> Result<String, Error> {
-    let mut connection = pool.acquire().await?;
-    let server = Server::look(&mut connection).await?;
-    server.suits()?;
-    let ledger = ledger(&mut connection).await?;
+pub async fn check(pool: &Pool) -> Result<String, Error> {
+    let look = async |on: &mut PgConnection| {
+        let server = Server::look(on).await?;
+        server.suits()?;
+        Ok::<_, Error>((server, ledger(on).await?))
+    };
+    let (server, ledger) = pool.lend(look).await?;
     let (database, program) = (newest(&ledger), program_version(&MIGRATIONS));
     match missing(&MIGRATIONS, &ledger)?.as_slice() {
         [] => Ok(format!("PostgreSQL {}, schema {database}", server.version)),

@@ -10,9 +10,11 @@ use chat::{
     model::{Accepted, BodyHash, Ending, NewTurn, Outcome, Ownership, TurnRequest},
     writer::{WriteError, Writer},
 };
-use host::Drain;
+use host::{Drain, postgres};
 use testkit::postgres::Database;
 use wire::{ConversationId, FaultCode, MessageId, ProjectId, TurnId, TurnKind, UserId};
+
+use crate::postgres::config;
 
 const TURNS: usize = 60;
 /// The owner of partition 1 has changed since.
@@ -45,8 +47,9 @@ impl Desk {
         Self { database, user, conversation }
     }
 
-    fn writer(&self, drain: &Drain) -> Writer {
-        Writer::start(self.database.url().parse().unwrap(), "m".into(), drain)
+    async fn writer(&self, drain: &Drain) -> Writer {
+        let pool = postgres::connect(&config(self.database.url()), "writer", None).await.unwrap();
+        Writer::start(&pool, "m".into(), drain)
     }
 
     fn turn(&self, seq: usize, content: &str, ownership: Ownership) -> NewTurn {
@@ -101,7 +104,7 @@ async fn all<R>(told: Receiver<(usize, R)>, many: usize) -> Vec<R> {
 #[tokio::test]
 async fn one_bad_entry_in_a_batch_fails_alone() {
     let (desk, drain) = (Desk::new().await, Drain::new());
-    let writer = desk.writer(&drain);
+    let writer = desk.writer(&drain).await;
     // Postgres refuses the statement with that character in it, and with it the batch.
     let content = |seq| if seq == 20 { "poison\0" } else { "hi" };
     let ownership = |seq| if seq == 40 { OLD } else { GOOD };
@@ -152,7 +155,7 @@ async fn one_bad_entry_in_a_batch_fails_alone() {
 #[tokio::test]
 async fn what_was_handed_over_is_written_though_nobody_waits() {
     let (desk, drain) = (Desk::new().await, Drain::new());
-    let writer = desk.writer(&drain);
+    let writer = desk.writer(&drain).await;
     let told = Arc::new(AtomicUsize::new(0));
     for seq in 0..TURNS {
         let told = told.clone();
