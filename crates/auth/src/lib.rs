@@ -4,6 +4,7 @@
 //! - [`service`]: one method per request
 //! - [`proof`]: whether a credential is good, for the doors
 //! - [`guests`]: users who connect to NATS themselves
+//! - [`hanging`]: workers whose connection is to be ended
 //! - [`store`]: the tables `users`, `refresh_tokens` and `api_keys`
 //! - [`password`]: hashing, on threads of its own; [`throttle`]: against guessing
 //! - [`error`]: what can go wrong, and the fault it becomes
@@ -11,9 +12,8 @@
 use std::sync::Arc;
 
 use bus::{Bus, Endpoints, SubscribeError};
-use host::telemetry::Metric;
+use host::{postgres::Pool, telemetry::Metric};
 use identity::{Signer, Verifier};
-use sqlx::PgPool;
 use time::Duration;
 use wire::{
     Service,
@@ -25,6 +25,7 @@ use wire::{
 
 pub mod error;
 pub mod guests;
+pub mod hanging;
 pub mod model;
 pub mod password;
 pub mod proof;
@@ -103,7 +104,7 @@ impl Config {
 /// There is no thread to hash on, or the connection is closed.
 pub async fn start(
     bus: &Bus,
-    pool: PgPool,
+    pool: Pool,
     signer: Signer,
     verifier: Verifier,
     config: &Config,

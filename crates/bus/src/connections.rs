@@ -1,22 +1,23 @@
-//! The connections of users, as the servers see them, and how to end one: through the system account, as the user `warden`.
+//! Connections as the servers see them, and how to end one: through the system account, as the user `warden`.
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use bytes::Bytes;
+use async_nats::Subscriber;
 use futures::StreamExt;
 use serde::Deserialize;
-use serde_json::json;
-use tokio::time::timeout;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 use wire::{ApiKeyId, Identity, UserId};
 
-use crate::Bus;
+use crate::{Bus, Role};
 
 /// Connections that a server tells at a time.
 const PAGE: usize = 1024;
 /// Servers answer at once, and nobody knows how many there are.
 const PATIENCE: Duration = Duration::from_millis(500);
 const ACCOUNT: &str = "OMNICHAT";
+const EVERY_SERVER: &str = "$SYS.REQ.SERVER.PING.CONNZ";
 
 /// The servers could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +125,7 @@ impl Connections {
     /// No server answers.
     pub async fn all(&self) -> Result<Vec<Connection>, ConnectionsError> {
         let mut found = Vec::new();
-        for mut told in self.ask("$SYS.REQ.SERVER.PING.CONNZ", 0, usize::MAX).await? {
+        for mut told in self.ask(EVERY_SERVER, 0, usize::MAX).await? {
             let mut seen = 0;
             loop {
                 seen += told.data.connections.len();
@@ -149,8 +150,12 @@ impl Connections {
 
     /// Ends a connection. The client may connect again, if it is let in.
     pub async fn end(&self, connection: &Connection) {
-        let subject = format!("$SYS.REQ.SERVER.{}.KICK", connection.server);
-        let body = json!({ "cid": connection.id }).to_string();
+        self.end_by_id(&connection.server, connection.id).await;
+    }
+
+    async fn end_by_id(&self, server: &str, id: u64) {
+        let subject = format!("$SYS.REQ.SERVER.{server}.KICK");
+        let body = json!({ "cid": id }).to_string();
         // A request that names no inbox is not heard.
         match timeout(PATIENCE, self.0.client.request(subject, body.into())).await {
             Ok(Ok(_)) => metrics::counter!("omnichat_nats_ended_total").increment(1),
@@ -159,21 +164,50 @@ impl Connections {
         }
     }
 
+    /// Ends the connection of a role that listens to `subject`, which nobody else does. False if no server has one.
+    ///
+    /// # Errors
+    /// The servers cannot be asked.
+    pub async fn end_listener(&self, role: Role, subject: &str) -> Result<bool, ConnectionsError> {
+        let question = json!({ "auth": true, "acc": ACCOUNT, "filter_subject": subject });
+        let mut answers = self.put(EVERY_SERVER, &question).await?;
+        let deadline = Instant::now() + PATIENCE;
+        // Whoever has it says so at once; the others are not waited for.
+        while let Ok(Some(message)) = timeout_at(deadline, answers.next()).await {
+            let Ok(told) = serde_json::from_slice::<Told>(&message.payload) else { continue };
+            let theirs = |open: &&Open| open.authorized_user == role.name();
+            if let Some(open) = told.data.connections.iter().find(theirs) {
+                self.end_by_id(&told.server.id, open.cid).await;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Asks, and takes up to `answers` answers.
     async fn ask(&self, subject: &str, offset: usize, answers: usize) -> Result<Vec<Told>, ConnectionsError> {
-        let wrong = |error: &dyn fmt::Display| ConnectionsError(error.to_string());
-        let inbox = format!("{}.{}", self.0.inbox(), Uuid::new_v4().simple());
-        let mut told = self.0.client.subscribe(inbox.clone()).await.map_err(|error| wrong(&error))?;
-        let question = json!({ "auth": true, "acc": ACCOUNT, "limit": PAGE, "offset": offset }).to_string();
-        let asked = self.0.client.publish_with_reply(subject.to_owned(), inbox, Bytes::from(question));
-        asked.await.map_err(|error| wrong(&error))?;
+        let question = json!({ "auth": true, "acc": ACCOUNT, "limit": PAGE, "offset": offset });
+        let mut told = self.put(subject, &question).await?;
         let mut found = Vec::new();
         while found.len() < answers {
             let Ok(Some(message)) = timeout(PATIENCE, told.next()).await else { break };
-            found.push(serde_json::from_slice(&message.payload).map_err(|error| wrong(&error))?);
+            found.push(serde_json::from_slice(&message.payload).map_err(wrong)?);
         }
         if found.is_empty() { Err(ConnectionsError("no server answers".into())) } else { Ok(found) }
     }
+
+    /// Puts a question, and gives where the answers come.
+    async fn put(&self, subject: &str, question: &Value) -> Result<Subscriber, ConnectionsError> {
+        let inbox = format!("{}.{}", self.0.inbox(), Uuid::new_v4().simple());
+        let answers = self.0.client.subscribe(inbox.clone()).await.map_err(wrong)?;
+        let asked = self.0.client.publish_with_reply(subject.to_owned(), inbox, question.to_string().into());
+        asked.await.map_err(wrong)?;
+        Ok(answers)
+    }
+}
+
+fn wrong(error: impl fmt::Display) -> ConnectionsError {
+    ConnectionsError(error.to_string())
 }
 
 #[cfg(test)]

@@ -6,13 +6,15 @@ use std::time::Duration;
 use async_nats::{Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, interval, timeout_at};
 use wire::subject;
 
 use crate::{Bus, SubscribeError};
 
 /// A live owner answers within this.
 const HEARD: Duration = Duration::from_millis(300);
+/// Until then it is asked again: the connection of an owner that hangs is being ended, and then nobody has the partition.
+const AGAIN: Duration = Duration::from_millis(75);
 
 const DRAINING: &str = "draining";
 const RELEASED: &str = "released";
@@ -65,21 +67,23 @@ impl Bus {
         let inbox = self.client.new_inbox();
         let mut answers = self.client.subscribe(inbox.clone()).await?;
         let asked = Instant::now();
-        if self
-            .client
-            .publish_with_reply(subject::owner(partition), inbox, worker.to_owned().into())
-            .await
-            .is_err()
-        {
-            return Ok(Asked::Silent);
-        }
-        let mut until = asked + HEARD;
+        let (mut heard, mut until) = (false, asked + HEARD);
+        let mut again = interval(AGAIN);
         loop {
-            match timeout_at(until, answers.next()).await {
-                Ok(Some(Message { status: Some(_), .. })) => return Ok(Asked::Free),
-                Ok(Some(answer)) if answer.payload == RELEASED => return Ok(Asked::Released),
-                Ok(Some(_)) => until = asked + patience,
-                Ok(None) | Err(_) => return Ok(Asked::Silent),
+            tokio::select! {
+                _ = again.tick(), if !heard => {
+                    let question = worker.to_owned().into();
+                    let asked = self.client.publish_with_reply(subject::owner(partition), inbox.clone(), question);
+                    if asked.await.is_err() {
+                        return Ok(Asked::Silent);
+                    }
+                }
+                answer = timeout_at(until, answers.next()) => match answer {
+                    Ok(Some(Message { status: Some(_), .. })) => return Ok(Asked::Free),
+                    Ok(Some(answer)) if answer.payload == RELEASED => return Ok(Asked::Released),
+                    Ok(Some(_)) => (heard, until) = (true, asked + patience),
+                    Ok(None) | Err(_) => return Ok(Asked::Silent),
+                }
             }
         }
     }

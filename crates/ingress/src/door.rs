@@ -5,6 +5,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use bus::Bus;
 use host::Drain;
 use identity::Verifier;
+use tokio::sync::Semaphore;
 use wire::{
     UserId,
     limit::{LOGINS, REFRESHES, REGISTRATIONS, STREAMS, STREAMS_PER_USER},
@@ -19,6 +20,10 @@ use crate::{
     throttle::Throttle,
 };
 
+/// Looks for silent turns at a time. Where they are not answered they would be the more the longer the services are away, and
+/// keep them away.
+const LOOKS_MAX: usize = 32;
+
 /// One of the two doors to the services; the other is NATS itself.
 pub(crate) struct Door {
     pub bus: Bus,
@@ -28,6 +33,7 @@ pub(crate) struct Door {
     pub registrations: Option<Arc<Throttle>>,
     pub refreshes: Option<Arc<Throttle>>,
     pub answer_timeout: Duration,
+    pub looks: Semaphore,
     pub request_timeout: Duration,
     pub body_read_timeout: Duration,
     pub total_timeout: Duration,
@@ -58,6 +64,7 @@ impl Door {
             registrations: throttle(&REGISTRATIONS, limits.registrations_per_address_per_min),
             refreshes: throttle(&REFRESHES, limits.refreshes_per_address_per_min),
             answer_timeout: seconds(config.answer_timeout_s),
+            looks: Semaphore::new(LOOKS_MAX),
             request_timeout: seconds(config.request_timeout_s),
             body_read_timeout: seconds(config.body_read_timeout_s),
             total_timeout: seconds(config.total_timeout_s),

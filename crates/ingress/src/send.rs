@@ -53,12 +53,15 @@ enum Found {
     Unknown,
 }
 
-/// Before the first look for a turn that says nothing; most have ended by then. Each further look waits twice as long.
+/// Before the first look for a turn that says nothing, as most have ended by then.
 const FIRST_LOOK: Duration = Duration::from_millis(300);
-/// For the answer to a look. A process that hangs must not hold up the next look, which another may answer.
+/// For the answer to a look.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(300);
-/// Between a look that was not answered and the next one.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// After this another look is begun beside one that is not answered: a process that hangs must not hold it up.
+const LOOK_BESIDE: Duration = Duration::from_millis(100);
+/// The pauses grow, those after a look that is not answered faster, up to this: who is not answered because too much is asked
+/// must not ask for more.
+const LOOK_RARELY: Duration = Duration::from_secs(5);
 /// As long as the services are away, a send is tried again: they are likely being replaced.
 const RIDE_OUT: Duration = Duration::from_secs(3);
 /// Between two such tries.
@@ -90,8 +93,8 @@ impl Caller {
             (repeated, self.call(operation, &[id], body.clone(), Some(key.clone()), left).await)
         };
         let mut sends = FuturesUnordered::from_iter([send(Duration::ZERO)]);
-        let (mut pause, mut turn) = (FIRST_LOOK, None);
-        let mut look_at = began + pause;
+        let (mut looks, mut look_at) = (FuturesUnordered::new(), began + FIRST_LOOK);
+        let (mut pause, mut beside, mut turn) = (FIRST_LOOK, LOOK_BESIDE, None);
         loop {
             tokio::select! {
                 Some((repeated, result)) = sends.next() => match result {
@@ -102,18 +105,20 @@ impl Caller {
                     result => return self.answered(result),
                 },
                 () = sleep_until(look_at) => {
-                    pause *= 2;
-                    match self.find(&key).await {
-                        Found::Turn(known) => {
-                            turn = Some(known.id);
-                            if !known.status.is_open() {
-                                sends.push(send(Duration::from_millis(1)));
-                            }
-                        }
-                        Found::Nothing => sends.push(send(Duration::from_millis(1))),
-                        Found::Unknown => pause = LOOK_AGAIN,
+                    looks.push(self.find(&key));
+                    look_at = Instant::now() + beside;
+                    beside = (beside * 4).min(LOOK_RARELY);
+                }
+                Some(found) = looks.next() => {
+                    match found {
+                        // The next look is begun in its time.
+                        Found::Unknown => continue,
+                        Found::Turn(known) if known.status.is_open() => turn = Some(known.id),
+                        Found::Turn(_) | Found::Nothing => sends.push(send(Duration::from_millis(1))),
                     }
+                    looks.clear();
                     look_at = Instant::now() + pause;
+                    pause = (pause * 2).min(LOOK_RARELY);
                 }
                 () = sleep_until(deadline) => {
                     let pending = Fault::new(FaultCode::AnswerPending);
@@ -124,6 +129,7 @@ impl Caller {
     }
 
     async fn find(&self, key: &str) -> Found {
+        let Ok(_permit) = self.door().looks.try_acquire() else { return Found::Unknown };
         let body = serde_json::json!({ "idempotency_key": key }).to_string();
         match self.call(&FIND_TURN, &[], body.into(), None, LOOK_TIMEOUT).await {
             Ok(Reply { status: None, body, .. }) => {

@@ -163,7 +163,8 @@ pub async fn start(
                 let signer = config.identity.signer(config.auth.access_token_s())?;
                 let verifier = config.identity.verifier()?;
                 let prover = auth::start(&bus, pool.clone(), signer, verifier, &config.auth).await?;
-                admit_users(ground, &prover).await?;
+                let warden = warden(ground, &bus).await?;
+                admit_users(ground, &prover, warden).await?;
             }
             Role::Projects => projects::start(&bus, pool.clone()).await?,
             Role::Chat => {
@@ -179,15 +180,29 @@ pub async fn start(
     Ok(http)
 }
 
+/// Workers that hang lose their connection, if there is somebody who may end it.
+async fn warden(ground: &Ground, auth: &Bus) -> anyhow::Result<Option<Bus>> {
+    if ground.config.nats.passwords.warden.is_none() {
+        tracing::info!("workers that hang keep their connection: nats.passwords.warden is not set");
+        return Ok(None);
+    }
+    let warden = connect(ground, bus::Role::Warden).await?;
+    auth::hanging::start(auth, warden.clone(), &ground.drain).await?;
+    Ok(Some(warden))
+}
+
 /// Users may connect to NATS themselves, if there are keys to let them in with.
-async fn admit_users(ground: &Ground, prover: &Arc<Prover>) -> anyhow::Result<()> {
+async fn admit_users(ground: &Ground, prover: &Arc<Prover>, warden: Option<Bus>) -> anyhow::Result<()> {
     let config = &ground.config;
     let Some(keys) = callout_keys(config)? else {
         tracing::info!("users cannot connect to NATS themselves: nats.callout is not set");
         return Ok(());
     };
     let callout = connect(ground, bus::Role::Callout).await?;
-    let warden = connect(ground, bus::Role::Warden).await?;
+    let warden = match warden {
+        Some(warden) => warden,
+        None => connect(ground, bus::Role::Warden).await?,
+    };
     callout.ready(&config.nats).await?;
     warden.ready(&config.nats).await?;
     let recheck = Duration::from_secs(config.auth.recheck_connections_s.into());
@@ -229,7 +244,7 @@ async fn connect(ground: &Ground, role: bus::Role) -> anyhow::Result<Bus> {
     Ok(bus)
 }
 
-async fn connect_postgres(ground: &Ground) -> anyhow::Result<sqlx::PgPool> {
+async fn connect_postgres(ground: &Ground) -> anyhow::Result<postgres::Pool> {
     let pool = postgres::connect(&ground.config.postgres, "omnichat", None).await?;
     postgres::check(&pool).await.context("run `omnichat migrate`")?;
     let checked = pool.clone();

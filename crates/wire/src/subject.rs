@@ -46,6 +46,19 @@ pub fn presence(worker: &str) -> String {
     format!("omnichat.i.presence.{worker}")
 }
 
+/// Where a worker is reported to hang: its connection is to be ended.
+pub fn silent(worker: &str) -> String {
+    format!("omnichat.i.silent.{worker}")
+}
+
+/// Every report of [`silent`].
+pub const SILENT: &str = "omnichat.i.silent.*";
+
+/// The worker that [`silent`] reports, read from its subject.
+pub fn silent_worker(subject: &str) -> Option<&str> {
+    subject.strip_prefix("omnichat.i.silent.")
+}
+
 /// Where the owner of a partition hears who is to have it next.
 pub fn owner(partition: u16) -> String {
     format!("omnichat.i.owner.{partition}")
@@ -140,6 +153,12 @@ pub const CHANNELS: &[Channel] = &[
         from: "chat",
         to: "chat (that worker)",
         summary: "Asks a worker for a sign of life.",
+    },
+    Channel {
+        pattern: "omnichat.i.silent.{worker}",
+        from: "chat",
+        to: "auth (every process)",
+        summary: "A worker hangs: its connection is to be ended, so that nothing more is sent to it.",
     },
     Channel {
         pattern: "omnichat.i.owner.{partition}",

@@ -1,5 +1,6 @@
 //! Which workers are alive. Each tells a sign of life five times a second; the dead are seen at once, as the server knows
-//! no subscription of theirs any more, and the hanging after a second of silence.
+//! no subscription of theirs any more, and the hanging after a second of silence: their connections are then ended by the
+//! server, as they would go on to get their share of all requests.
 //!
 //! Who is alive decides who should own which partition, so that a takeover is fast. Whether somebody does own one, Postgres
 //! decides.
@@ -105,7 +106,7 @@ struct Member {
     leaving: mpsc::Receiver<oneshot::Sender<()>>,
     left: bool,
     probed: HashSet<String>,
-    probes: FuturesUnordered<BoxFuture<'static, (String, bool)>>,
+    probes: FuturesUnordered<BoxFuture<'static, (String, Pulse)>>,
 }
 
 impl Member {
@@ -121,8 +122,8 @@ impl Member {
                 Some(message) = self.said.next() => self.hear(&message).await,
                 Some(question) = self.asked.next() => self.answer(&question).await,
                 _ = beats.tick() => if !self.left { say(&self.bus, BEATS, &self.name).await },
-                _ = looks.tick() => self.look(),
-                Some((who, dead)) = self.probes.next() => self.probed(who, dead).await,
+                _ = looks.tick() => self.look().await,
+                Some((who, pulse)) = self.probes.next() => self.probed(who, pulse).await,
                 Ok(()) = self.reconnects.changed() => self.view.begin_anew(Instant::now()),
                 Some(told) = self.leaving.recv() => {
                     self.left = true;
@@ -159,9 +160,10 @@ impl Member {
     }
 
     /// Gives up the silent, and asks the neighbours.
-    fn look(&mut self) {
+    async fn look(&mut self) {
         for who in self.view.look(Instant::now()) {
             tracing::warn!(worker = who, "another worker is silent: taking it for hanging");
+            self.bus.signal(subject::silent(&who)).await;
         }
         for who in self.view.watched() {
             if self.probed.insert(who.clone()) {
@@ -170,11 +172,17 @@ impl Member {
         }
     }
 
-    async fn probed(&mut self, who: String, dead: bool) {
+    async fn probed(&mut self, who: String, pulse: Pulse) {
         self.probed.remove(&who);
-        if dead && self.view.unsubscribed(&who, Instant::now()) {
-            tracing::warn!(worker = who, "another worker is dead");
-            say(&self.bus, DEAD, &who).await;
+        match pulse {
+            // As good as a word of its own; but who was given up comes back by its own word alone.
+            Pulse::There => self.view.answered(&who, Instant::now()),
+            Pulse::Unheard => {}
+            Pulse::Gone if self.view.unsubscribed(&who, Instant::now()) => {
+                tracing::warn!(worker = who, "another worker is dead");
+                say(&self.bus, DEAD, &who).await;
+            }
+            Pulse::Gone => {}
         }
     }
 
@@ -197,10 +205,21 @@ async fn say(bus: &Bus, what: &str, who: &str) {
     }
 }
 
-/// Whether a worker is certainly dead.
-async fn probe(bus: Bus, who: String) -> (String, bool) {
+/// What a probe of a worker found.
+enum Pulse {
+    There,
+    /// No answer in time: it may be busy.
+    Unheard,
+    /// The server knows no subscription of it.
+    Gone,
+}
+
+async fn probe(bus: Bus, who: String) -> (String, Pulse) {
     let request = async_nats::Request::new().timeout(Some(PROBE));
-    let answer = bus.client.send_request(subject::presence(&who), request).await;
-    let dead = answer.is_err_and(|error| error.kind() == RequestErrorKind::NoResponders);
-    (who, dead)
+    let pulse = match bus.client.send_request(subject::presence(&who), request).await {
+        Ok(_) => Pulse::There,
+        Err(error) if error.kind() == RequestErrorKind::NoResponders => Pulse::Gone,
+        Err(_) => Pulse::Unheard,
+    };
+    (who, pulse)
 }

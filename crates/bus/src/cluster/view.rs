@@ -16,6 +16,8 @@ const WATCHED: usize = 2;
 #[derive(Debug)]
 pub(super) struct View {
     own: String,
+    /// When our own word last came back: then others' words come too.
+    echo: Instant,
     heard: BTreeMap<String, Instant>,
     last_look: Instant,
     /// Until then nobody is given up for having no subscription: they may be about to come back.
@@ -24,17 +26,23 @@ pub(super) struct View {
 
 impl View {
     pub fn new(own: String, now: Instant) -> Self {
-        Self { own, heard: BTreeMap::new(), last_look: now, lenient_until: now }
+        Self { own, echo: now, heard: BTreeMap::new(), last_look: now, lenient_until: now }
     }
 
     /// Somebody gave a sign of life.
     pub fn heard(&mut self, who: &str, now: Instant) {
-        if who == self.own {
-            return;
-        }
-        match self.heard.get_mut(who) {
-            Some(last) => *last = now,
-            None => drop(self.heard.insert(who.to_owned(), now)),
+        let last = match self.heard.get_mut(who) {
+            _ if who == self.own => &mut self.echo,
+            Some(last) => last,
+            None => self.heard.entry(who.to_owned()).or_insert(now),
+        };
+        *last = now;
+    }
+
+    /// Somebody answered when it was asked.
+    pub fn answered(&mut self, who: &str, now: Instant) {
+        if let Some(last) = self.heard.get_mut(who) {
+            *last = now;
         }
     }
 
@@ -43,12 +51,13 @@ impl View {
         self.heard.remove(who).is_some()
     }
 
-    /// Gives up those who have been silent for too long, and tells who. A process that was stopped itself has heard nothing
-    /// of anybody, and gives up nobody: it begins to count anew.
+    /// Gives up those who have been silent for too long, and tells who. A process that was stopped itself, or that does not
+    /// even hear itself, gives up nobody: it begins to count anew.
     pub fn look(&mut self, now: Instant) -> Vec<String> {
         let stopped = now.duration_since(self.last_look) > PAUSE;
+        let deaf = now.duration_since(self.echo) > PAUSE;
         self.last_look = now;
-        if stopped {
+        if stopped || deaf {
             self.begin_anew(now);
             return Vec::new();
         }
@@ -95,9 +104,14 @@ mod tests {
         start + Duration::from_millis(ms)
     }
 
-    /// Looks every 100 ms until `end`, and tells who was given up.
+    /// Looks every 100 ms until `end`, hearing itself, and tells who was given up.
     fn look_until(view: &mut View, start: Instant, from: u64, end: u64) -> Vec<String> {
-        (from / 100 + 1..=end / 100).flat_map(|step| view.look(at(start, step * 100))).collect()
+        let own = view.own.clone();
+        let look = |step| {
+            view.heard(&own, at(start, step * 100));
+            view.look(at(start, step * 100))
+        };
+        (from / 100 + 1..=end / 100).flat_map(look).collect()
     }
 
     #[test]
@@ -122,6 +136,16 @@ mod tests {
         assert_eq!(view.look(at(start, 3000)), [""; 0], "it was stopped for three seconds");
         assert!(!view.unsubscribed("a", at(start, 3100)), "a may be about to come back as well");
         assert_eq!(look_until(&mut view, start, 3000, 4100), ["a"], "a really is gone");
+    }
+
+    #[test]
+    fn who_does_not_hear_itself_gives_up_nobody() {
+        let start = Instant::now();
+        let mut view = View::new("b".into(), start);
+        view.heard("a", start);
+        let deaf = (1..=30).flat_map(|step| view.look(at(start, step * 100))).count();
+        assert_eq!(deaf, 0, "the server said nothing at all");
+        assert_eq!(look_until(&mut view, start, 3000, 4100), ["a"], "the server is back, and a is not");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use testkit::{
     Answer, Exit, Layout, Process, Role, Signal, User, World, both_layouts, eventually, user::text,
 };
 use tokio::task::JoinHandle;
+use wire::subject;
 
 use crate::{
     SLOW, SOON,
@@ -23,6 +24,7 @@ both_layouts![
     a_worker_that_leaves_finishes_what_runs,
     an_answer_that_takes_longer_than_a_worker_may_is_begun_anew_elsewhere,
     a_worker_that_hangs_is_replaced_and_changes_nothing_when_it_wakes,
+    what_is_asked_while_a_worker_hangs_is_answered_by_the_others,
 ];
 
 /// Two workers, and a slow turn that runs at the second one.
@@ -61,7 +63,7 @@ async fn shared_out(world: &World, expected: &[i64]) {
 async fn owner_of(world: &World, conversation: &str) -> String {
     let sql = "select worker from partition_owner where partition = $1";
     let conversation = conversation.parse().unwrap();
-    let partition = wire::subject::partition_of(conversation, PARTITIONS as u16);
+    let partition = subject::partition_of(conversation, PARTITIONS as u16);
     sqlx::query_scalar(sql).bind(i16::try_from(partition).unwrap()).fetch_one(world.sql()).await.unwrap()
 }
 
@@ -145,4 +147,27 @@ async fn a_worker_that_hangs_is_replaced_and_changes_nothing_when_it_wakes(layou
     shared_out(&world, &[8, 8]).await;
     ana.send(&conversation, "And now?").await.ok();
     assert_eq!(Ledger::of(&world).await, Ledger::all_answered(2, 1));
+}
+
+/// A worker that hangs is in the queue groups of NATS until the server ends its connection, as the others ask for.
+async fn what_is_asked_while_a_worker_hangs_is_answered_by_the_others(layout: Layout) {
+    let mut world = world(layout).start().await;
+    let ana = world.user().await;
+    let second = world.join(Role::Chat).await;
+    shared_out(&world, &[8, 8]).await;
+    let conversation = ana.conversation().await;
+    second.signal(Signal::STOP);
+    let system = world.nats_as_staff("system").await;
+    eventually("the server knows one worker", SOON, async || {
+        let question = json!({ "acc": "OMNICHAT", "filter_subject": subject::cluster("*") }).to_string();
+        let answer = system.request("$SYS.REQ.SERVER.PING.CONNZ", &[], question).await.json();
+        (answer["data"]["connections"].as_array().unwrap().len() == 1).then_some(())
+    })
+    .await;
+    // Reads are not repeated by anybody.
+    for _ in 0..20 {
+        ana.get(&format!("/conversations/{conversation}")).await.ok();
+    }
+    second.signal(Signal::CONT);
+    shared_out(&world, &[8, 8]).await;
 }

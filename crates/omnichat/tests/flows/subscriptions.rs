@@ -21,7 +21,11 @@ async fn services_listen_to_the_catalogue_and_to_nothing_else(layout: Layout) {
     let heard = subscriptions(&world).await;
     for service in [Service::Auth, Service::Projects, Service::Chat] {
         let own = operations::ALL.iter().filter(|info| info.service == service);
-        let signals = if service == Service::Chat { among_workers() } else { Vec::new() };
+        let signals = match service {
+            Service::Chat => among_workers(),
+            Service::Auth => vec![subject::SILENT.into()],
+            _ => Vec::new(),
+        };
         let expected = own.map(|info| info.wildcard()).chain([DISCOVERY.to_owned()]).chain(signals).collect();
         assert_eq!(heard[service.name()], expected, "{}", service.name());
     }
