@@ -16,8 +16,11 @@ pub struct Config {
     /// Where the servers are; several, separated by commas. User and password in it serve every role.
     #[config(default = "nats://127.0.0.1:4222")]
     pub url: String,
-    /// Talk to a server of this name only; absent: to any.
+    /// Talk to a server of this name only; absent: to any. In a cluster every node has another name.
     pub server_name: Option<String>,
+    /// On how many nodes the queue is: 1, or 3 (or 5) in a cluster; takes effect with `omnichat provision`.
+    #[config(default = 1, validate(matches!(replicas, 1 | 3 | 5), "it is 1, 3 or 5"))]
+    pub replicas: u8,
     /// One user per role, named like the role.
     #[config(nested)]
     pub passwords: Passwords,
@@ -60,7 +63,7 @@ pub struct Passwords {
     pub provisioner: Option<SecretString>,
     /// Of the user `callout`, who says which users may connect; the role auth needs it.
     pub callout: Option<SecretString>,
-    /// Of the user `warden`, who ends connections of users who may not stay; the same.
+    /// Of the user `warden`, who ends connections of users who may not stay, and of workers that hang; the same.
     pub warden: Option<SecretString>,
 }
 
@@ -161,6 +164,12 @@ pub struct Bus {
     inbox: Arc<str>,
 }
 
+/// For a server to greet. One that hangs takes connections and says nothing, while another node would.
+const GREETING: Duration = Duration::from_secs(2);
+/// Between two signs of life from the server. After the third that is missing the connection is made anew, with another node
+/// if there is one; the server notices less, as it asks every 20 s.
+const PING: Duration = Duration::from_secs(2);
+
 /// Consumers can be reset since this version (ADR-60), which takeover relies on.
 const OLDEST_SERVER: (i64, i64, i64) = (2, 14, 0);
 
@@ -176,7 +185,8 @@ impl Bus {
             .custom_inbox_prefix(&inbox)
             .request_timeout(Some(Duration::from_secs(10)))
             .client_capacity(4096)
-            .ping_interval(Duration::from_secs(20))
+            .connection_timeout(GREETING)
+            .ping_interval(PING)
             .retry_on_initial_connect()
             .reconnect_delay_callback(reconnect_delay)
             .event_callback(move |event| {
@@ -342,7 +352,10 @@ pub const METRICS: &[Metric] = &[
     Metric::counter("omnichat_nats_disconnects_total", "Connections to NATS that were lost, by role."),
     Metric::counter("omnichat_nats_slow_consumers_total", "Subscriptions that fell behind, by role."),
     Metric::counter("omnichat_nats_logins_total", "Users who asked to connect to NATS, by result."),
-    Metric::counter("omnichat_nats_ended_total", "Connections of users to NATS that were ended."),
+    Metric::counter(
+        "omnichat_nats_ended_total",
+        "Connections to NATS that were ended: of users who may not stay, of workers that hang.",
+    ),
     Metric::counter("omnichat_requests_total", "Requests answered by the services, by operation and code."),
     Metric::histogram("omnichat_request_seconds", "Time to answer a request, by operation."),
     Metric::counter(

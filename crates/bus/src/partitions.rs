@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_nats::jetstream::{
     self,
     consumer::{PullConsumer, pull},
+    context::ContextBuilder,
     stream::Stream,
 };
 use futures::StreamExt;
@@ -17,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::{
     Bus, Delivery,
-    provision::{ProvisionError, consumer_name, partitions},
+    provision::{ProvisionError, consumer_name, partitions, patiently},
 };
 
 pub(crate) const STREAM: &str = "TURNS";
@@ -26,6 +27,8 @@ const GROUP: &str = "owner";
 const PULL_EXPIRES: Duration = Duration::from_millis(2500);
 const PULL_HEARTBEAT: Duration = Duration::from_secs(1);
 const PULL_MESSAGES: usize = 100;
+/// For an answer about a consumer. One whose node is gone has none until another node leads it, and is asked again.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// The partitions of the stream of turns.
 #[derive(Clone)]
@@ -66,9 +69,10 @@ pub enum PartitionError {
 impl Partitions {
     /// Looks at the stream, which must have been provisioned.
     pub async fn open(bus: &Bus) -> Result<Self, PartitionError> {
-        let config = bus.find(&format!("STREAM.INFO.{STREAM}")).await?.ok_or(PartitionError::Missing)?;
+        let request = format!("STREAM.INFO.{STREAM}");
+        let config = patiently(|| bus.find(&request)).await?.ok_or(PartitionError::Missing)?;
         let count = partitions(&config).ok_or(PartitionError::Missing)?;
-        let context = jetstream::new(bus.client.clone());
+        let context = ContextBuilder::new().timeout(ANSWER).build(bus.client.clone());
         let stream = context.get_stream_no_info(STREAM).await.map_err(|_| PartitionError::Missing)?;
         Ok(Self { bus: bus.clone(), stream, count })
     }
@@ -137,11 +141,15 @@ impl Partitions {
             |error: &dyn std::fmt::Display| PartitionError::Lost { partition: 0, reason: error.to_string() };
         match self.stream.get_consumer::<pull::Config>(name).await {
             Ok(consumer) => Ok(consumer),
-            Err(_) => {
-                tracing::info!(consumer = name, "making the consumer anew");
-                self.bus.restore_consumer(STREAM, name).await?;
-                self.stream.get_consumer(name).await.map_err(|error| lost(&error))
-            }
+            // A consumer whose node is gone is there, and another node will lead it.
+            Err(error) => match self.bus.find(&format!("CONSUMER.INFO.{STREAM}.{name}")).await {
+                Ok(None) => {
+                    tracing::info!(consumer = name, "making the consumer anew");
+                    self.bus.restore_consumer(STREAM, name).await?;
+                    self.stream.get_consumer(name).await.map_err(|error| lost(&error))
+                }
+                _ => Err(lost(&error)),
+            },
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{fmt, time::Duration};
 
+use async_nats::Request;
 use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep};
 
 use crate::Bus;
 
@@ -12,6 +14,16 @@ const STREAMS: &str = include_str!("../../../nats/streams.toml");
 const DURATIONS: [&str; 4] = ["max_age", "duplicate_window", "ack_wait", "priority_timeout"];
 /// JetStream's error codes for "there is no such stream" and "… consumer".
 const NOT_FOUND: [u64; 2] = [10059, 10014];
+/// For "this cluster has no leader now".
+pub(crate) const NO_LEADER: u64 = 10008;
+/// For "replicas need a cluster" and "there are too few nodes".
+const TOO_FEW_NODES: [u64; 2] = [10074, 10005];
+/// For one answer. A cluster that elects a leader gives none.
+const ANSWER: Duration = Duration::from_secs(2);
+/// A node that is gone is replaced as leader within nine seconds; a cluster that starts has a leader sooner.
+const ELECTION: Duration = Duration::from_secs(15);
+/// Between two questions to a cluster without a leader.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// Why streams could not be made or looked at.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +41,24 @@ pub enum ProvisionError {
         /// JetStream's error code.
         code: u64,
     },
+    /// There are to be more replicas than nodes.
+    #[error("nats.replicas asks for more nodes than there are: JetStream refused {request}: {description}")]
+    TooFewNodes {
+        /// The API's subject.
+        request: String,
+        /// What the server says.
+        description: String,
+    },
     /// No answer.
     #[error("JetStream does not answer {0}")]
     Silent(String),
+}
+
+impl ProvisionError {
+    /// Whether it may be that a cluster is about to elect a leader.
+    pub(crate) const fn may_pass(&self) -> bool {
+        matches!(self, Self::Silent(_) | Self::Refused { code: NO_LEADER, .. })
+    }
 }
 
 /// Something that is not as it should be.
@@ -95,8 +122,21 @@ impl Provisioner {
         self
     }
 
+    /// On so many nodes is every stream, and with it its consumers, whatever the data says.
+    #[must_use]
+    pub fn replicas(mut self, count: u8) -> Self {
+        for plan in &mut self.streams {
+            plan.config.insert("num_replicas".into(), count.into());
+        }
+        self
+    }
+
     /// What differs from the plan. Changes nothing.
     pub async fn differences(&self) -> Result<Vec<Difference>, ProvisionError> {
+        patiently(|| self.compare()).await
+    }
+
+    async fn compare(&self) -> Result<Vec<Difference>, ProvisionError> {
         let mut found = Vec::new();
         for plan in &self.streams {
             let stream = &plan.name;
@@ -117,11 +157,12 @@ impl Provisioner {
             let own = |change: &&Difference| change.of == *stream;
             if let Some(change) = changes.iter().find(own) {
                 let verb = if change.field.is_some() { "UPDATE" } else { "CREATE" };
-                self.bus.api(&format!("STREAM.{verb}.{stream}"), &Value::from(plan.config.clone())).await?;
+                let (request, config) = (format!("STREAM.{verb}.{stream}"), Value::from(plan.config.clone()));
+                patiently(|| self.bus.api(&request, &config)).await?;
             }
             for (name, config) in &plan.consumers {
                 if changes.iter().any(|change| change.of == format!("{stream}/{name}")) {
-                    self.bus.make_consumer(stream, name, config).await?;
+                    patiently(|| self.bus.make_consumer(stream, name, config)).await?;
                 }
             }
         }
@@ -161,20 +202,34 @@ impl Bus {
         }
     }
 
+    /// Asks once.
     async fn api(&self, request: &str, body: &Value) -> Result<Value, ProvisionError> {
         let silent = || ProvisionError::Silent(request.to_owned());
         let empty = body.as_object().is_some_and(Map::is_empty);
         let payload = if empty { String::new() } else { body.to_string() };
+        let asked = Request::new().payload(payload.into()).timeout(Some(ANSWER));
         let reply =
-            self.client.request(format!("$JS.API.{request}"), payload.into()).await.map_err(|_| silent())?;
+            self.client.send_request(format!("$JS.API.{request}"), asked).await.map_err(|_| silent())?;
         let answer: Value = serde_json::from_slice(&reply.payload).map_err(|_| silent())?;
-        match answer.get("error") {
-            None => Ok(answer),
-            Some(error) => Err(ProvisionError::Refused {
-                request: request.to_owned(),
-                description: error["description"].as_str().unwrap_or("no reason given").to_owned(),
-                code: error["err_code"].as_u64().unwrap_or_default(),
-            }),
+        let Some(error) = answer.get("error") else { return Ok(answer) };
+        let (request, code) = (request.to_owned(), error["err_code"].as_u64().unwrap_or_default());
+        let description = error["description"].as_str().unwrap_or("no reason given").to_owned();
+        Err(match code {
+            code if TOO_FEW_NODES.contains(&code) => ProvisionError::TooFewNodes { request, description },
+            code => ProvisionError::Refused { request, description, code },
+        })
+    }
+}
+
+/// Asks until a cluster has a leader.
+pub(crate) async fn patiently<T>(
+    ask: impl AsyncFn() -> Result<T, ProvisionError>,
+) -> Result<T, ProvisionError> {
+    let began = Instant::now();
+    loop {
+        match ask().await {
+            Err(error) if error.may_pass() && began.elapsed() < ELECTION => sleep(AGAIN).await,
+            result => return result,
         }
     }
 }

@@ -16,10 +16,20 @@ use futures::StreamExt;
 use serde::Deserialize;
 use wire::{ConversationId, Encoding, TurnId, UserId, header, subject};
 
-use crate::{Bus, Context, ReplyTo, reply::write_standing};
+use crate::{Bus, Context, ReplyTo, provision::NO_LEADER, reply::write_standing};
 
-/// The stream answers within a millisecond; after this long it is not there.
+/// The stream answers within a millisecond; after this long the turn, or the answer, was lost on the way.
 const ACK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Before a stream that cannot take the turn just now is asked again.
+const AGAIN: Duration = Duration::from_millis(250);
+/// A node that is gone is replaced as leader of the stream within nine seconds; after this long there is no stream.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks for what is to be sent again.
+const SWEEP: Duration = Duration::from_millis(100);
+/// Turns without an acknowledgement, at most; one more is told at once that the stream is silent.
+const PENDING_MAX: usize = 10_000;
+/// JetStream's error code for "a message of this id is just being stored": by its answer to the next try it is known.
+const BEING_STORED: u64 = 10158;
 /// JetStream's error code for "a bound of the stream is reached".
 const FULL: u64 = 10077;
 /// What its description says if that is the bound of the subject; otherwise it is one of the stream as a whole.
@@ -67,7 +77,7 @@ pub enum QueueError {
     /// The stream refused it for another reason, such as its size.
     #[error("the stream refused the turn (JetStream error {0})")]
     Refused(u64),
-    /// No answer: the stream may have it or not.
+    /// No answer, however often it was asked: the stream may have it or not.
     #[error("the stream did not answer")]
     Silent,
 }
@@ -75,9 +85,13 @@ pub enum QueueError {
 /// How a turn's enqueueing ended.
 pub type Outcome = Result<Enqueued, QueueError>;
 
+/// A turn that was sent to the stream, as often as it takes: by its message's id the stream knows it.
 struct Pending {
     turn: QueuedTurn,
-    since: Instant,
+    subject: String,
+    message_id: String,
+    until: Instant,
+    again_at: Instant,
 }
 
 /// The way in.
@@ -107,6 +121,14 @@ struct ApiError {
     description: String,
 }
 
+impl Pending {
+    fn ended(self, outcome: Outcome) -> (QueuedTurn, Outcome) {
+        // Under its own id it can only have met itself: an earlier try had come through.
+        let itself = outcome == Ok(Enqueued::Duplicate) && self.message_id == self.turn.turn.to_string();
+        (self.turn, if itself { Ok(Enqueued::New) } else { outcome })
+    }
+}
+
 impl Queue {
     /// Starts listening for acknowledgements; `ended` is called once for each turn, and must not wait.
     pub async fn start(
@@ -119,7 +141,7 @@ impl Queue {
         let queue = Self { inner: Arc::new(inner) };
         let (listener, drain) = (queue.clone(), bus.drain.clone());
         bus.drain.spawn("queue acknowledgements", async move {
-            let mut sweep = tokio::time::interval(ACK_TIMEOUT / 4);
+            let mut sweep = tokio::time::interval(SWEEP);
             loop {
                 tokio::select! {
                     Some(message) = acks.next() => {
@@ -127,6 +149,7 @@ impl Queue {
                     }
                     _ = sweep.tick() => {
                         for turn in listener.overdue() { ended(&listener, turn, Err(QueueError::Silent)) }
+                        for number in listener.due() { listener.send(number).await }
                         if drain.is_draining() && listener.is_idle() { break }
                     }
                     else => break,
@@ -154,13 +177,28 @@ impl Queue {
     }
 
     async fn publish(&self, subject: String, message_id: &str, turn: QueuedTurn) {
-        let inner = &self.inner;
-        let number = inner.next.fetch_add(1, Ordering::Relaxed);
-        let (headers, body) = (headers(&turn, message_id), turn.body.clone());
-        self.lock().insert(number, Pending { turn, since: Instant::now() });
-        let reply = format!("{}.{number}", inner.inbox);
-        let sent = inner.bus.client.publish_with_reply_and_headers(subject, reply, headers, body).await;
-        if let Err(error) = sent {
+        let number = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        // With too many waiting the next sweep answers for it.
+        let patience = if self.lock().len() < PENDING_MAX { PATIENCE } else { Duration::ZERO };
+        let (until, message_id) = (now + patience, message_id.to_owned());
+        self.lock().insert(number, Pending { turn, subject, message_id, until, again_at: now });
+        if !patience.is_zero() {
+            self.send(number).await;
+        }
+    }
+
+    /// Sends it, for the first time or again.
+    async fn send(&self, number: u64) {
+        let (subject, headers, body) = {
+            let mut pending = self.lock();
+            let Some(pending) = pending.get_mut(&number) else { return };
+            pending.again_at = Instant::now() + ACK_TIMEOUT;
+            let headers = headers(&pending.turn, &pending.message_id);
+            (pending.subject.clone(), headers, pending.turn.body.clone())
+        };
+        let (client, reply) = (&self.inner.bus.client, format!("{}.{number}", self.inner.inbox));
+        if let Err(error) = client.publish_with_reply_and_headers(subject, reply, headers, body).await {
             // The sweep answers for it.
             tracing::warn!(%error, "a turn was not sent to the queue");
         }
@@ -168,13 +206,26 @@ impl Queue {
 
     fn settle(&self, message: &Message) -> Option<(QueuedTurn, Outcome)> {
         let number: u64 = message.subject.rsplit('.').next()?.parse().ok()?;
-        let pending = self.lock().remove(&number)?;
-        Some((pending.turn, read_ack(message)))
+        let mut pending = self.lock();
+        match read_ack(message) {
+            Some(outcome) => Some(pending.remove(&number)?.ended(outcome)),
+            None => {
+                pending.get_mut(&number)?.again_at = Instant::now() + AGAIN;
+                None
+            }
+        }
     }
 
+    /// Those that the stream has had time enough for.
     fn overdue(&self) -> Vec<QueuedTurn> {
-        let late = |pending: &Pending| pending.since.elapsed() > ACK_TIMEOUT;
-        self.lock().extract_if(|_, pending| late(pending)).map(|(_, pending)| pending.turn).collect()
+        let now = Instant::now();
+        self.lock().extract_if(|_, pending| pending.until <= now).map(|(_, pending)| pending.turn).collect()
+    }
+
+    /// Those to send again.
+    fn due(&self) -> Vec<u64> {
+        let now = Instant::now();
+        self.lock().iter().filter(|(_, pending)| pending.again_at <= now).map(|(number, _)| *number).collect()
     }
 
     fn is_idle(&self) -> bool {
@@ -201,17 +252,46 @@ fn headers(turn: &QueuedTurn, message_id: &str) -> HeaderMap {
     headers
 }
 
-fn read_ack(message: &Message) -> Outcome {
+/// None if the stream can say nothing just now: nobody leads it, or the same message is on its way into it.
+fn read_ack(message: &Message) -> Option<Outcome> {
     if message.status.is_some_and(|status| status == async_nats::StatusCode::NO_RESPONDERS) {
-        return Err(QueueError::Silent);
+        return None;
     }
     match serde_json::from_slice::<PubAck>(&message.payload) {
+        Ok(PubAck { error: Some(ApiError { err_code: NO_LEADER | BEING_STORED, .. }), .. }) => None,
         Ok(PubAck { error: Some(ApiError { err_code: FULL, description }), .. }) => {
-            Err(if description.contains(OF_SUBJECT) { QueueError::Full } else { QueueError::AllFull })
+            Some(Err(if description.contains(OF_SUBJECT) { QueueError::Full } else { QueueError::AllFull }))
         }
-        Ok(PubAck { error: Some(error), .. }) => Err(QueueError::Refused(error.err_code)),
-        Ok(PubAck { duplicate: true, .. }) => Ok(Enqueued::Duplicate),
-        Ok(_) => Ok(Enqueued::New),
-        Err(_) => Err(QueueError::Silent),
+        Ok(PubAck { error: Some(error), .. }) => Some(Err(QueueError::Refused(error.err_code))),
+        Ok(PubAck { duplicate: true, .. }) => Some(Ok(Enqueued::Duplicate)),
+        Ok(_) => Some(Ok(Enqueued::New)),
+        Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_that_meets_itself_is_new_and_one_that_meets_another_is_not() {
+        let (user, now) = (UserId::new(), Instant::now());
+        let turn = QueuedTurn {
+            turn: TurnId::new(),
+            user,
+            conversation: ConversationId::new(),
+            idempotency_key: None,
+            reply_to: ReplyTo::checked(&format!("_INBOX.{user}.1"), Some(user), Encoding::default()).unwrap(),
+            encoding: Encoding::default(),
+            context: Context::default(),
+            body: Bytes::new(),
+        };
+        for (message_id, expected) in
+            [(turn.turn.to_string(), Enqueued::New), ("a key".into(), Enqueued::Duplicate)]
+        {
+            let (turn, subject) = (turn.clone(), String::new());
+            let pending = Pending { turn, subject, message_id, until: now, again_at: now };
+            assert_eq!(pending.ended(Ok(Enqueued::Duplicate)).1, Ok(expected));
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use bus::{Bus, CalloutKeys, Provisioner, connection::SERVER_USERS};
+use bus::{Bus, CalloutKeys, connection::SERVER_USERS};
 use host::{
     Environment,
     embedded::{DataDir, NatsOptions, PostgresOptions, Search, Servers},
@@ -25,6 +25,7 @@ use crate::{
     roles::Role,
     secrets::Secrets,
     serve::{self, Ground},
+    streams,
 };
 
 /// The accounts and users of the private nats-server; the permissions are those of every installation.
@@ -91,6 +92,7 @@ fn point_at(config: &mut Config, servers: &Servers, secrets: &Secrets) {
     config.postgres.url = Some(servers.postgres.url().into());
     config.nats.url = servers.nats.url();
     config.nats.server_name = Some(servers.nats.server_name().to_owned());
+    config.nats.replicas = 1;
     let password = |role: &str| Some(SecretString::from(secrets.nats(role)));
     config.nats.passwords = bus::Passwords {
         ingress: password("ingress"),
@@ -139,14 +141,14 @@ async fn prepare(ground: &Ground) -> anyhow::Result<()> {
     let schema = async {
         let deadline = Instant::now() + serve::GRACE;
         let pool = postgres::connect(&ground.config.postgres, "omnichat-migrate", deadline).await?;
-        postgres::migrate(&pool).await?;
+        postgres::migrate(pool.patient()).await?;
         pool.close().await;
         anyhow::Ok(())
     };
     let streams = async {
         let bus = Bus::connect(&ground.config.nats, bus::Role::Provisioner, &ground.drain).await?;
         bus.ready(&ground.config.nats).await?;
-        ground.config.limits.of_streams(Provisioner::new(&bus)?).apply().await?;
+        streams::planned(&ground.config, &bus)?.apply().await?;
         bus.close().await;
         anyhow::Ok(())
     };

@@ -29,8 +29,11 @@ pub struct NatsOptions {
     pub dir: PathBuf,
     /// The address it should listen on. If another process has the port, a free one is taken; port 0 means a free one.
     pub listen: SocketAddr,
-    /// Its configuration (accounts, limits, `jetstream {}`). The server's name and addresses are set here, whatever it says
-    /// about them; so is the folder of the store, which it must leave open. Durations must be quoted (`"2m"`).
+    /// The name it greets with. Absent: one that no other server and no earlier start has. A node of a cluster keeps its name:
+    /// under another one it would be another node.
+    pub name: Option<String>,
+    /// Its configuration (accounts, limits, `jetstream {}`). The server's name and its addresses for clients are set here,
+    /// whatever it says about them; so is the folder of the store, which it must leave open. Durations must be quoted (`"2m"`).
     pub config: String,
     /// Variables that the configuration names (`$NAME`), such as passwords.
     pub environment: Vec<(String, String)>,
@@ -41,7 +44,8 @@ impl NatsOptions {
     #[must_use]
     pub fn new(program: PathBuf, dir: PathBuf) -> Self {
         let listen = (Ipv4Addr::LOCALHOST, 0).into();
-        Self { program, dir, listen, config: "jetstream {}\n".into(), environment: Vec::new() }
+        let config = "jetstream {}\n".into();
+        Self { program, dir, listen, name: None, config, environment: Vec::new() }
     }
 }
 
@@ -53,6 +57,7 @@ pub struct Nats {
     wanted: SocketAddr,
     addr: SocketAddr,
     monitoring: String,
+    routes: Option<SocketAddr>,
     dir: DataDir,
 }
 
@@ -74,22 +79,22 @@ impl Nats {
         let _ = fs::remove_dir_all(&ports);
         data_dir::create(&ports, 0o700)?;
 
-        let name = format!("omnichat-{}", unique_name());
+        let name = options.name.clone().unwrap_or_else(|| format!("omnichat-{}", unique_name()));
         let port = if is_taken(options.listen)? { 0 } else { options.listen.port() };
         let command = command(&options, dir.path(), &name, port);
         let child = Child::spawn("nats-server", command, dir.path().join("nats.log"), Signal::KILL).await?;
         let ports = ports.join(format!("{ARG0}_{}.ports", child.pid()));
-        let Ports { nats, monitoring } = tokio::select! {
+        let Ports { nats, monitoring, cluster } = tokio::select! {
             error = child.died() => return Err(error),
             ports = listening(&ports, &child) => ports?,
         };
-        let port = nats.first().and_then(|url| url.rsplit_once(':')?.1.parse().ok()).unwrap_or_default();
-        let addr = SocketAddr::new(reachable(options.listen.ip()), port);
+        let addr = SocketAddr::new(reachable(options.listen.ip()), port_of(&nats).unwrap_or_default());
         check_name(addr, &name).await?;
         let ms = began.elapsed().as_millis();
         tracing::info!(ms, %addr, wanted = %options.listen, "nats-server is ready");
         let monitoring = monitoring.into_iter().next().unwrap_or_default();
-        Ok(Self { child, name, wanted: options.listen, addr, monitoring, dir })
+        let routes = port_of(&cluster).map(|port| SocketAddr::new(addr.ip(), port));
+        Ok(Self { child, name, wanted: options.listen, addr, monitoring, routes, dir })
     }
 
     /// Where clients connect: `nats://127.0.0.1:4222`.
@@ -110,7 +115,13 @@ impl Nats {
         &self.monitoring
     }
 
-    /// The name it greets with; no other server and no earlier start has it.
+    /// Where the other nodes of its cluster connect, if its configuration makes it one of a cluster (`cluster {}`).
+    #[must_use]
+    pub fn routes(&self) -> Option<SocketAddr> {
+        self.routes
+    }
+
+    /// The name it greets with; unless it was given one, no other server and no earlier start has it.
     #[must_use]
     pub fn server_name(&self) -> &str {
         &self.name
@@ -184,6 +195,12 @@ fn reachable(ip: IpAddr) -> IpAddr {
 struct Ports {
     nats: Vec<String>,
     monitoring: Vec<String>,
+    #[serde(default)]
+    cluster: Vec<String>,
+}
+
+fn port_of(urls: &[String]) -> Option<u16> {
+    urls.first()?.rsplit_once(':')?.1.parse().ok()
 }
 
 async fn listening(file: &Path, child: &Child) -> Result<Ports, Error> {

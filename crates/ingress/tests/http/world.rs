@@ -203,6 +203,7 @@ async fn connect(nats: &Nats, role: Role, drain: &Drain) -> Bus {
     let config = bus::Config {
         url: nats.url(),
         server_name: Some(nats.server_name().to_owned()),
+        replicas: 1,
         passwords: Passwords::default(),
         callout: CalloutConfig::default(),
     };

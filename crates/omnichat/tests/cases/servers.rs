@@ -26,7 +26,7 @@ async fn postgres(folder: &Folder, settings: &[(&str, &str)]) -> Postgres {
     Postgres::start(options).await.expect("Postgres")
 }
 
-async fn nats(folder: &Folder, config: &str) -> Nats {
+pub async fn nats(folder: &Folder, config: &str) -> Nats {
     let program = Search::from_environment().find_nats_server().await.expect("a nats-server");
     let mut options = NatsOptions::new(program, folder.path().join("nats"));
     options.config = config.to_owned();

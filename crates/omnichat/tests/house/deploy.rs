@@ -161,15 +161,24 @@ fn callout_keys() -> Vec<(String, String)> {
     keys
 }
 
+/// What a node of a cluster is told besides.
+const NODE: [(&str, &str); 3] = [
+    ("OMNICHAT_NATS_NODE", "\"nats-1\""),
+    ("OMNICHAT_NATS_ROUTE", "\"secret\""),
+    ("OMNICHAT_NATS_ROUTES", "[\"nats://route:secret@nats-2:6222\", \"nats://route:secret@nats-3:6222\"]"),
+];
+
 #[tokio::test]
 async fn a_nats_server_takes_its_configuration() {
     let server = Search::from_environment().find_nats_server().await.unwrap();
     let environment = &compose::load().services["nats"].environment;
-    let mut check = Command::new(server);
-    check.arg("-t").arg("--config").arg(tree::root().join("nats/server.conf")).env_clear().envs(environment);
-    check.envs(callout_keys());
-    let output = check.output().unwrap();
-    assert!(succeeds(&output), "{}", String::from_utf8_lossy(&output.stderr));
+    for (config, more) in [("nats/server.conf", &[][..]), ("nats/cluster.conf", &NODE)] {
+        let mut check = Command::new(&server);
+        check.arg("-t").arg("--config").arg(tree::root().join(config)).env_clear().envs(environment);
+        check.envs(callout_keys()).envs(more.iter().copied());
+        let output = check.output().unwrap();
+        assert!(succeeds(&output), "{config}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 #[test]
