@@ -19,6 +19,12 @@ pub enum Command {
     /// Starts `omnichat up` on an empty data dir with a provider that answers at once, drives it, checks what it stored,
     /// and prints the report as Markdown.
     Turns(TurnsOptions),
+    /// The same turns per second in rounds, each between two runs of pgbench, so that a machine that drifts does not matter
+    Ratio(RatioOptions),
+    /// How memory grows, or does not, over many turns and over many conversations that are used once, per process
+    Memory(MemoryOptions),
+    /// Turns of conversations with ten thousand messages beside turns of new ones
+    Long(LongOptions),
     /// How long `GET /projects/{id}` takes, beside the same query by pgbench
     Reads(ReadsOptions),
     /// Logins at a rate that no machine bears, and what other requests notice of them
@@ -54,6 +60,60 @@ pub struct TurnsOptions {
     /// An empty or new folder for the databases; it is kept [default: a temporary one, removed afterwards]
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct RatioOptions {
+    /// Rounds; there is one run of pgbench more, in each form
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub rounds: u16,
+    /// How long each measurement takes
+    #[arg(long, value_name = "S", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub seconds: u64,
+    /// Sends in flight
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=900))]
+    pub concurrency: u16,
+    /// Conversations, spread over 16 users; at least as many as sends in flight
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..=32_000))]
+    pub conversations: u16,
+    /// The program to measure [default: omnichat beside this program]
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct MemoryOptions {
+    /// Turns, over a few hundred conversations
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub turns: u32,
+    /// Conversations with one turn each
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub conversations: u32,
+    /// Turns between two looks at the memory
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub step: u32,
+    /// Turns, and conversations, before memory must stay as it is
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub warm_up: u32,
+    /// The program to measure [default: omnichat beside this program]
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct LongOptions {
+    /// Messages of a long conversation
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pub messages: u32,
+    /// Long conversations
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub conversations: u16,
+    /// Rounds; in each one every conversation is loaded anew
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub rounds: u16,
+    /// The program to measure [default: omnichat beside this program]
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,12 @@ impl Latencies {
         let sample = self.0.get(rank.saturating_sub(1)).copied();
         f64::from(sample.unwrap_or_default()) / 1000.0
     }
+
+    /// Their mean, in milliseconds; without any, 0.
+    pub fn mean_ms(&self) -> f64 {
+        let sum: u64 = self.0.iter().copied().map(u64::from).sum();
+        sum as f64 / self.0.len().max(1) as f64 / 1000.0
+    }
 }
 
 impl FromIterator<u32> for Latencies {
@@ -35,6 +41,8 @@ mod tests {
         let latencies: Latencies = (1..=100).rev().map(|ms| ms * 1000).collect();
         let quantiles = [0.0, 0.5, 0.99, 1.0].map(|fraction| latencies.quantile_ms(fraction));
         assert_eq!(quantiles, [1.0, 50.0, 99.0, 100.0]);
+        assert_eq!(latencies.mean_ms(), 50.5);
         assert_eq!(Latencies::default().quantile_ms(0.5), 0.0);
+        assert_eq!(Latencies::default().mean_ms(), 0.0);
     }
 }

@@ -9,10 +9,13 @@ mod folder;
 mod http;
 mod latencies;
 mod logins;
+mod long;
 mod machine;
+mod memory;
 mod pgbench;
 mod population;
 mod provider;
+mod ratio;
 mod reads;
 mod report;
 mod stack;
@@ -31,6 +34,9 @@ use cli::{Cli, Command};
 async fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Turns(options) => turns::run(&options).await,
+        Command::Ratio(options) => ratio::run(&options).await,
+        Command::Memory(options) => memory::run(&options).await,
+        Command::Long(options) => long::run(&options).await,
         Command::Reads(options) => reads::run(&options).await,
         Command::Logins(options) => logins::run(&options).await,
         Command::Stalls(options) => stalls::run(&options).await,

@@ -102,7 +102,8 @@ pub fn find_program(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     })
 }
 
-async fn start_provider() -> anyhow::Result<(Child, String)> {
+/// Starts a provider that answers at once, and tells where it is. It ends when its input is closed.
+pub async fn start_provider() -> anyhow::Result<(Child, String)> {
     let mut provider = Command::new(std::env::current_exe()?)
         .arg("provider")
         .stdin(Stdio::piped())

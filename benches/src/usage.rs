@@ -126,6 +126,29 @@ impl Processes {
     }
 }
 
+/// A process whose memory is watched.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// What it is called in a table.
+    pub name: String,
+    pid: u32,
+}
+
+impl Watched {
+    /// The processes that this one has started and that serve a role, and its nats-server.
+    pub fn children() -> Vec<Self> {
+        let own = std::process::id();
+        let children = all().into_iter().filter(|stat| stat.parent == own);
+        children.filter_map(|stat| Some(Self { name: stat.serves()?, pid: stat.pid })).collect()
+    }
+
+    /// What of its memory is resident now, in MiB.
+    pub fn resident_mib(&self) -> anyhow::Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        Ok(kib(&status, "VmRSS:").with_context(|| format!("{} has ended", self.name))? / 1024.0)
+    }
+}
+
 /// `VmRSS:     12345 kB` → 12345.
 fn kib(status: &str, name: &str) -> Option<f64> {
     status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
@@ -147,6 +170,17 @@ struct Stat {
     own_ticks: u64,
     /// Of its children that have ended.
     reaped_ticks: u64,
+}
+
+impl Stat {
+    /// `omnichat serve chat` → `chat`; of a nats-server its name.
+    fn serves(&self) -> Option<String> {
+        if self.name == "nats-server" {
+            return Some(self.name.clone());
+        }
+        let line = fs::read_to_string(format!("/proc/{}/cmdline", self.pid)).ok()?;
+        Some(line.split_once("\0serve\0")?.1.trim_end_matches('\0').replace('\0', "+"))
+    }
 }
 
 fn all() -> Vec<Stat> {

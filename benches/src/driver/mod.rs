@@ -46,6 +46,7 @@ pub struct Driver {
     server: SocketAddr,
     conversations: Arc<[Conversation]>,
     idle: Arc<Mutex<Vec<usize>>>,
+    each_once: bool,
     body: Bytes,
 }
 
@@ -72,7 +73,13 @@ impl Driver {
     pub fn new(server: SocketAddr, conversations: Vec<Conversation>) -> Self {
         let idle = (0..conversations.len()).collect();
         let body = serde_json::json!({ "content": MESSAGE }).to_string().into();
-        Self { server, conversations: conversations.into(), idle: Arc::new(Mutex::new(idle)), body }
+        let idle = Arc::new(Mutex::new(idle));
+        Self { server, conversations: conversations.into(), idle, each_once: false, body }
+    }
+
+    /// The same, and no conversation is sent a second message.
+    pub fn each_once(self) -> Self {
+        Self { each_once: true, ..self }
     }
 
     /// Conversations, and so the most messages that can be in flight.
@@ -113,6 +120,7 @@ impl Driver {
             connection: Connection::open(self.server).await?,
             conversations: self.conversations.clone(),
             idle: self.idle.clone(),
+            each_once: self.each_once,
             body: self.body.clone(),
             durations_us: Vec::new(),
             failures: Vec::new(),
@@ -125,6 +133,7 @@ struct Worker {
     connection: Connection,
     conversations: Arc<[Conversation]>,
     idle: Arc<Mutex<Vec<usize>>>,
+    each_once: bool,
     body: Bytes,
     durations_us: Vec<u32>,
     failures: Vec<String>,
@@ -146,7 +155,9 @@ impl Worker {
         let Conversation { messages, authorization } = &self.conversations[chosen];
         let sent =
             self.connection.post(messages.clone(), Some(authorization.clone()), self.body.clone()).await;
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(chosen);
+        if !self.each_once {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(chosen);
+        }
         let (status, answer) = sent?;
         ensure!(status == StatusCode::OK, "{status} {}", String::from_utf8_lossy(&answer));
         Ok(())

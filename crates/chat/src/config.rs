@@ -17,6 +17,11 @@ pub struct Config {
     #[config(default = 60, validate((1..=86_400).contains(idle_s), "must be between 1 and 86400"))]
     pub idle_s: u32,
 
+    /// Conversations that one process keeps in memory. When there are more, those that were used longest ago leave before
+    /// their time; what has a turn in hand stays.
+    #[config(default = 4096, validate((1..=1_000_000).contains(conversations_max), "must be between 1 and 1000000"))]
+    pub conversations_max: u32,
+
     /// When the process starts, turns accepted within this many hours and without an outcome are run again.
     #[config(default = 24, validate((1..=720).contains(rescue_hours), "must be between 1 and 720"))]
     pub rescue_hours: u32,

@@ -4,6 +4,7 @@
 //! - [`front`]: takes a send and puts it into the stream of turns
 //! - [`worker`] ► [`partition`] ► [`conversation`] ► [`generation`]: the actors, each supervising the next
 //! - [`assignment`]: which worker should own which partition; [`intake`]: how it comes to own one; [`holdings`]: what it owns
+//! - [`residents`]: how many conversations are in memory, and which is the first to leave
 //! - [`writer`]: the one writer of turns, in batches, fenced by the partition's epoch
 //! - [`stops`]: stops a turn that is cancelled, or whose conversation is deleted, wherever it runs
 //! - [`rescue`]: finds what nobody has in hand
@@ -25,6 +26,7 @@ pub mod model;
 pub mod partition;
 pub mod purge;
 pub mod rescue;
+pub mod residents;
 pub mod resources;
 pub mod service;
 pub mod stops;
@@ -36,10 +38,9 @@ use std::sync::Arc;
 
 use bus::{Bus, Cluster, Endpoints, PartitionError, Partitions};
 pub use config::{Config, Limits, Sections};
-use host::{Drain, Health, share::Shares, telemetry::Metric};
+use host::{Drain, Health, postgres::Pool, share::Shares, telemetry::Metric};
 use llm::Gateway;
 use ractor::Actor;
-use sqlx::PgPool;
 use wire::operations;
 
 use holdings::Holdings;
@@ -63,6 +64,7 @@ pub const METRICS: &[Metric] = &[
         "omnichat_partitions_taken_total",
         "Partitions this process took over: free, handed_over by a live owner, or forced.",
     ),
+    Metric::gauge("omnichat_conversations_alive", "Conversations in memory."),
     Metric::gauge("omnichat_workers_alive", "Workers that this one takes for alive, itself included."),
     Metric::counter("omnichat_rescued_turns_total", "Open turns of an earlier owner that were gone on with."),
     Metric::counter(
@@ -91,7 +93,7 @@ pub enum StartError {
 pub async fn start(
     sections: Sections,
     bus: &Bus,
-    pool: &PgPool,
+    pool: &Pool,
     gateway: Gateway,
     health: &Health,
     drain: &Drain,
@@ -103,10 +105,12 @@ pub async fn start(
         async move { check.check().await }
     });
     let partition_count = partitions.count();
+    let conversations_max = sections.chat.conversations_max;
     let resources = Arc::new(Resources {
         bus: bus.clone(),
-        store: Store::new(with_session(pool, store::SESSION)),
-        writer: Writer::start((*pool.connect_options()).clone(), gateway.default_model().to_owned(), drain),
+        store: Store::new(pool.half(store::SESSION)),
+        requests: Store::new(pool.half(store::SESSION)),
+        writer: Writer::start(pool, gateway.default_model().to_owned(), drain),
         gateway,
         config: sections.chat,
         drain: drain.clone(),
@@ -117,6 +121,7 @@ pub async fn start(
         ),
         in_hand: stops::InHand::default(),
         holdings: Holdings::default(),
+        residents: residents::Residents::new(conversations_max),
     });
     // Not the resources: the writer ends when nobody holds them any more.
     let holdings = resources.holdings.clone();
@@ -129,7 +134,7 @@ pub async fn start(
     bus.answer_everywhere(wire::subject::OWNED, move || holdings.report(&worker))
         .await
         .map_err(subscribe_error)?;
-    purge::start(&resources, (*pool.connect_options()).clone());
+    purge::start(&resources, pool);
     front::start(&resources, &sections.limits, partitions.count()).await.map_err(subscribe_error)?;
     serve(bus, &resources).await.map_err(subscribe_error)?;
     bus.introduce(wire::Service::Chat).await.map_err(subscribe_error)
@@ -161,12 +166,6 @@ async fn start_worker(
         }
     });
     Ok(())
-}
-
-/// The same pool, with connections of another session.
-fn with_session(pool: &PgPool, session: &[(&str, &str)]) -> PgPool {
-    let connection = (*pool.connect_options()).clone().options(session.iter().copied());
-    pool.options().clone().connect_lazy_with(connection)
 }
 
 async fn serve(bus: &Bus, resources: &Arc<Resources>) -> Result<(), bus::SubscribeError> {

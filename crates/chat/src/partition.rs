@@ -23,6 +23,7 @@ use crate::{
     holdings::Hold,
     intake::Intake,
     model::Ownership,
+    residents::{Recency, Resident},
     resources::Resources,
     worker,
 };
@@ -31,6 +32,9 @@ use crate::{
 const RECOVERY: Duration = Duration::from_secs(1);
 /// For the intake to let go of the stream; it does nothing that takes time.
 const LET_GO: Duration = Duration::from_millis(500);
+
+/// For one that comes, when there are too many conversations in memory.
+const ASKED_TO_LEAVE: usize = 2;
 
 /// For claims that were under way when the partition was let go of.
 const LAST_CLAIMS: Duration = Duration::from_millis(50);
@@ -100,6 +104,7 @@ pub struct State {
     ownership: Option<Ownership>,
     hold: Option<Hold>,
     conversations: HashMap<ConversationId, Child>,
+    recency: Recency,
     names: HashMap<ActorId, ConversationId>,
     /// How often the actor of a conversation failed since it last came through.
     failures: HashMap<ConversationId, u8>,
@@ -110,6 +115,8 @@ pub struct State {
 struct Child {
     actor: ActorRef<conversation::Message>,
     delivered: u64,
+    last_use: u64,
+    _resident: Resident,
 }
 
 impl Actor for Partition {
@@ -146,6 +153,7 @@ impl Actor for Partition {
             ownership: None,
             hold: None,
             conversations: HashMap::new(),
+            recency: Recency::default(),
             names: HashMap::new(),
             failures: HashMap::new(),
             releasing: false,
@@ -257,23 +265,38 @@ impl State {
         id: ConversationId,
     ) -> Result<Option<&mut Child>, ActorProcessingErr> {
         let Some(ownership) = self.ownership.filter(|_| !self.releasing) else { return Ok(None) };
-        if !self.conversations.contains_key(&id) {
+        if let Some(child) = self.conversations.get_mut(&id) {
+            child.last_use = self.recency.touch(id, Some(child.last_use));
+        } else {
             let resources = self.resources.clone();
             let failures = self.failures.get(&id).copied().unwrap_or_default();
             let partition = myself.clone();
             let arguments = conversation::Arguments { resources, id, ownership, partition, failures };
             let (actor, _) = Actor::spawn_linked(None, Conversation, arguments, myself.get_cell()).await?;
             self.names.insert(actor.get_id(), id);
-            self.conversations.insert(id, Child { actor, delivered: 0 });
+            let (last_use, resident) = (self.recency.touch(id, None), self.resources.residents.enter());
+            self.conversations.insert(id, Child { actor, delivered: 0, last_use, _resident: resident });
             self.count();
+            self.make_room();
         }
         Ok(self.conversations.get_mut(&id))
+    }
+
+    /// Asks those that were used longest ago to leave, if there are too many; those that have something in hand stay.
+    fn make_room(&mut self) {
+        for _ in 0..self.resources.residents.excess().min(ASKED_TO_LEAVE) {
+            let Some(oldest) = self.recency.oldest() else { return };
+            let Some(child) = self.conversations.get_mut(&oldest) else { return };
+            child.last_use = self.recency.touch(oldest, Some(child.last_use));
+            let _ = child.actor.cast(conversation::Message::MakeRoom);
+        }
     }
 
     fn let_go(&mut self, id: ConversationId, delivered: u64) {
         if self.conversations.get(&id).is_some_and(|child| child.delivered == delivered)
             && let Some(child) = self.conversations.remove(&id)
         {
+            self.recency.forget(child.last_use);
             self.names.remove(&child.actor.get_id());
             self.failures.remove(&id);
             child.actor.stop(Some("idle".into()));
@@ -283,7 +306,9 @@ impl State {
 
     fn forget(&mut self, actor: ActorId) -> Option<ConversationId> {
         let id = self.names.remove(&actor)?;
-        self.conversations.remove(&id);
+        if let Some(child) = self.conversations.remove(&id) {
+            self.recency.forget(child.last_use);
+        }
         self.count();
         Some(id)
     }

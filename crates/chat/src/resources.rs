@@ -5,14 +5,16 @@ use host::{Drain, share::Shares};
 use llm::Gateway;
 use wire::UserId;
 
-use crate::{Config, holdings::Holdings, stops::InHand, store::Store, writer::Writer};
+use crate::{Config, holdings::Holdings, residents::Residents, stops::InHand, store::Store, writer::Writer};
 
 /// Shared by all actors.
 pub struct Resources {
     /// The connection in the role `chat`.
     pub bus: Bus,
-    /// Reading, and the rare writes.
+    /// What turns need to read, and the rare writes.
     pub store: Store,
+    /// What users ask for, over connections of their own: turns never wait for it.
+    pub requests: Store,
     /// The writes of turns.
     pub writer: Writer,
     /// The models.
@@ -29,4 +31,6 @@ pub struct Resources {
     pub in_hand: InHand,
     /// Partitions that this process owns now.
     pub holdings: Holdings,
+    /// Conversations in memory, counted.
+    pub residents: Residents,
 }

@@ -21,10 +21,8 @@ use crate::{
     model::Opening,
     partition,
     resources::Resources,
+    store::Bounds,
 };
-
-/// Besides the window, this many turns are loaded, as those that are open are told their own past.
-const OPEN_TURNS_MAX: u32 = 64;
 
 impl State {
     /// Carries out an effect. What is known at once is an event already; all else comes as a message later.
@@ -91,11 +89,12 @@ impl State {
     /// What asks Postgres, each in a task: its answer comes as an event, and what fails is asked again.
     fn look(&self, effect: Effect) {
         let (id, ownership) = (self.id, self.ownership);
-        let turns_max = self.resources.config.history_messages_max + OPEN_TURNS_MAX;
-        let turns_max = i32::try_from(turns_max).unwrap_or(i32::MAX);
+        let config = &self.resources.config;
+        let bounds =
+            Bounds { messages_max: config.history_messages_max, bytes_max: config.history_bytes_max };
         match effect {
             Effect::LoadBranch(end) => self.spawn("load branch", effect, |it: Arc<Resources>| async move {
-                it.store.load_path(id, end, turns_max).await.map(Event::BranchLoaded)
+                it.store.load_path(id, end, bounds).await.map(Event::BranchLoaded)
             }),
             Effect::Find(ref turn) => {
                 let turn = turn.clone();
@@ -117,7 +116,7 @@ impl State {
                 });
             }
             _ => self.spawn("load conversation", Effect::Load, |it: Arc<Resources>| async move {
-                it.store.load_history(id, turns_max).await.map(Event::Loaded)
+                it.store.load_history(id, bounds).await.map(Event::Loaded)
             }),
         }
     }

@@ -23,7 +23,7 @@ use std::{
 use bus::{AckHandle, Context, Delivery, ReplyTo};
 use host::share::Share;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::JoinHandle};
 use wire::{ConversationId, TurnId, TurnKind, UserId};
 
 use crate::{
@@ -47,6 +47,8 @@ pub struct Conversation;
 pub enum Message {
     /// From above: a turn from the queue.
     Deliver(Box<Delivery>),
+    /// From above: others need the memory; leave, unless something is in hand.
+    MakeRoom,
     /// From above: start nothing new, and stop once nothing runs.
     Drain,
     /// A turn is wanted no more; or nothing, as the conversation was deleted.
@@ -93,6 +95,16 @@ pub struct State {
     system: System,
     delivered: u64,
     idle_since: Instant,
+    _beat: Beat,
+}
+
+/// Its timer. By itself that would notice only at its next tick that the conversation is gone.
+struct Beat(JoinHandle<()>);
+
+impl Drop for Beat {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Somebody who waits for an outcome, and the queue's message by which they wait.
@@ -113,7 +125,7 @@ impl Actor for Conversation {
     async fn pre_start(&self, myself: ActorRef<Message>, of: Arguments) -> Result<State, ActorProcessingErr> {
         let config = &of.resources.config;
         let tick = TICK.min(Duration::from_secs(config.idle_s.into()));
-        myself.send_interval(tick, || Message::Tick);
+        let beat = Beat(myself.send_interval(tick, || Message::Tick));
         let mut machine = Machine::new(Terms {
             id: of.id,
             ownership: of.ownership,
@@ -137,6 +149,7 @@ impl Actor for Conversation {
             system: System::None,
             delivered: 0,
             idle_since: Instant::now(),
+            _beat: beat,
         };
         state.carry_out(first).await?;
         Ok(state)
@@ -150,6 +163,12 @@ impl Actor for Conversation {
     ) -> Result<(), ActorProcessingErr> {
         let event = match message {
             Message::Deliver(delivery) => state.take(*delivery),
+            Message::MakeRoom => {
+                if !state.machine.is_busy() {
+                    state.ask_to_leave();
+                }
+                return Ok(());
+            }
             Message::Drain => Event::Drain,
             Message::Stop(Some(turn)) => Event::Cancelled(turn),
             Message::Stop(None) => Event::Deleted,

@@ -65,13 +65,22 @@ pub struct OpenTurn {
     pub cancelled: bool,
 }
 
+/// How much of a conversation a model is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Messages.
+    pub messages_max: u32,
+    /// Bytes of them.
+    pub bytes_max: u32,
+}
+
 /// More turns than can be open in a conversation: its queue is bounded.
 pub(super) const OPEN_TURNS_MAX: i64 = 64;
 
 impl Store {
-    /// Loads a conversation with the newest `turns_max` turns of its active path, and as many before each open turn of
-    /// another branch. The cost does not grow with the length of the conversation. None if there never was one.
-    pub async fn load_history(&self, id: ConversationId, turns_max: i32) -> sqlx::Result<Option<History>> {
+    /// Loads a conversation with what a turn to come is told of, and what its open turns are told of (see
+    /// [`Store::load_path`]). The cost does not grow with the length of the conversation. None if there never was one.
+    pub async fn load_history(&self, id: ConversationId, bounds: Bounds) -> sqlx::Result<Option<History>> {
         let found = sqlx::query!(
             r#"select c.user_id as "owner?", c.deleted_at, t.user_id as "sender?", t.seq as "seq?",
                       (select t.id from turns t
@@ -96,7 +105,7 @@ impl Store {
         let mut turns: Vec<PastTurn> = Vec::new();
         for end in found.leaf.into_iter().chain(found.open).map(TurnId::from) {
             if turns.iter().all(|turn| turn.id != end) {
-                let path = self.load_path(id, end, turns_max).await?;
+                let path = self.load_path(id, end, bounds).await?;
                 let new: Vec<_> =
                     path.into_iter().filter(|turn| turns.iter().all(|known| known.id != turn.id)).collect();
                 turns.extend(new);
@@ -111,39 +120,22 @@ impl Store {
         }))
     }
 
-    /// A turn of a conversation and at most `turns_max - 1` before it, oldest first; nothing if it is not there.
+    /// A turn of a conversation and what came before it, oldest first, as far back as one is told of it that follows the turn,
+    /// or the turn before it, or an open turn between; nothing if it is not there.
+    ///
+    /// Each row is reached by key from the one after it: a join could be planned as a scan while the tables are empty.
     pub async fn load_path(
         &self,
         conversation: ConversationId,
         end: TurnId,
-        turns_max: i32,
+        bounds: Bounds,
     ) -> sqlx::Result<Vec<PastTurn>> {
-        let rows = sqlx::query!(
-            r#"with recursive path (turn_id, user_message_id, depth) as (
-                   (select t.id, t.user_message_id, 1 from turns t where t.id = $2 and t.conversation_id = $1)
-                   union all
-                   select t.id, t.user_message_id, p.depth + 1
-                   from path p
-                   join messages m on m.id = p.user_message_id
-                   join turns t on t.id = m.parent_id
-                   where p.depth < $3
-               )
-               select t.id as "id!", t.seq as "seq!", t.kind as "kind!", t.user_message_id as "user_message_id!",
-                      t.idempotency_key, t.body_hash as "body_hash!", t.model as "model!", t.settings,
-                      t.prompt_id, t.prompt_version,
-                      case when t.prompt_id is not null then
-                          (select c.variables from conversations c where c.id = t.conversation_id) end as variables,
-                      (select m.parent_id from messages m where m.id = p.user_message_id) as parent,
-                      (select m.content from messages m where m.id = p.user_message_id) as "question!",
-                      (select m.content from messages m where m.id = p.turn_id) as answer,
-                      (select o.turn_id from outcomes o where o.turn_id = p.turn_id) is not null as "closed!",
-                      (select c.turn_id from cancels c where c.turn_id = p.turn_id) is not null as "cancelled!",
-                      coalesce((select max(a.number) from attempts a where a.turn_id = p.turn_id), 1::smallint) as "attempts!"
-               from path p join turns t on t.id = p.turn_id
-               order by p.depth desc"#,
+        let rows = sqlx::query_file!(
+            "src/store/path.sql",
             conversation.uuid(),
             end.uuid(),
-            turns_max,
+            i64::from(bounds.messages_max),
+            i64::from(bounds.bytes_max),
         )
         .fetch_all(&self.pool)
         .await?;

@@ -13,9 +13,9 @@ mod turns;
 pub use cancels::Running;
 pub use graveyard::Graveyard;
 pub(crate) use history::settings_from;
-pub use history::{History, OpenTurn, PastTurn};
+pub use history::{Bounds, History, OpenTurn, PastTurn};
+use host::postgres::Pool;
 pub use partitions::{Attempt, PartitionOwner};
-use sqlx::PgPool;
 use uuid::Uuid;
 use wire::{List, Page, TurnKind};
 
@@ -24,12 +24,12 @@ pub use turns::{Sent, StoredTurn};
 /// The chat service's access to Postgres.
 #[derive(Clone)]
 pub struct Store {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl Store {
     /// Over a pool of connections made with [`SESSION`].
-    pub const fn new(pool: PgPool) -> Self {
+    pub const fn new(pool: Pool) -> Self {
         Self { pool }
     }
 }
