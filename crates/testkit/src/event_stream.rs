@@ -40,15 +40,25 @@ impl EventStream {
     /// # Panics
     /// If the connection breaks, or what comes is no event.
     pub async fn next(&mut self) -> Option<StreamEvent> {
+        self.try_next().await.expect("the stream goes on, or ends in order")
+    }
+
+    /// As [`EventStream::next`]; fails if the connection breaks. Safe to cancel.
+    ///
+    /// # Panics
+    /// If what comes is no event.
+    pub async fn try_next(&mut self) -> reqwest::Result<Option<StreamEvent>> {
         loop {
             while let Some(end) = self.unread.windows(2).position(|pair| pair == b"\n\n") {
                 let block: Vec<_> = self.unread.drain(..end + 2).collect();
                 if let Some(event) = self.read(std::str::from_utf8(&block).unwrap()) {
-                    return Some(event);
+                    return Ok(Some(event));
                 }
             }
-            let more = self.response.chunk().await.expect("the stream goes on, or ends in order");
-            self.unread.extend(more?);
+            match self.response.chunk().await? {
+                Some(more) => self.unread.extend(more),
+                None => return Ok(None),
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 //! - [`world`]: everything that one test needs, made in a line, gone when the test ends
 //! - [`layout`]: all roles in one process, or each in its own; [`both_layouts!`] runs a test in both
 //! - [`process`]: one process of the program: started, killed, terminated
-//! - [`postgres`], [`nats`]: the private servers; [`folder`]: where all of it lives
+//! - [`postgres`], [`nats`], [`nats_cluster`]: the private servers; [`folder`]: where all of it lives
 //! - [`toolbox`]: programs of other people that judge us
 //! - [`client`], [`user`]: HTTP as a client sees it; [`event_stream`]: server-sent events; [`stranger`]: NATS through a client we did not write;
 //!   [`raw_nats`]: without any
@@ -25,6 +25,7 @@ pub mod faults;
 pub mod folder;
 pub mod layout;
 pub mod nats;
+pub mod nats_cluster;
 pub mod postgres;
 pub mod process;
 pub mod raw_nats;

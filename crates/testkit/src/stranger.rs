@@ -10,6 +10,8 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::eventually;
+
 /// Longer than any answer takes here.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -26,12 +28,15 @@ pub struct Reply(Message);
 pub struct Subscription(Subscriber);
 
 impl Stranger {
-    /// Connects with user and password.
+    /// Connects with user and password to one of the servers, which are separated by commas; tries again, as the way to the server may be disturbed.
     pub async fn connect(url: &str, user: &str, password: &str, inbox_prefix: &str) -> Self {
-        let options = ConnectOptions::with_user_and_password(user.into(), password.into())
-            .custom_inbox_prefix(inbox_prefix)
-            .request_timeout(Some(PATIENCE));
-        Self(options.connect(url).await.expect("NATS lets us in"))
+        eventually("NATS lets us in", PATIENCE, async || {
+            let options = ConnectOptions::with_user_and_password(user.into(), password.into())
+                .custom_inbox_prefix(inbox_prefix)
+                .request_timeout(Some(PATIENCE));
+            options.connect(servers(url)).await.ok().map(Self)
+        })
+        .await
     }
 
     /// Connects with a user's credential; an error says why not.
@@ -39,7 +44,7 @@ impl Stranger {
         let options = ConnectOptions::with_token(credential.into())
             .custom_inbox_prefix(inbox_prefix)
             .request_timeout(Some(PATIENCE));
-        options.connect(url).await.map(Self).map_err(|error| error.to_string())
+        options.connect(servers(url)).await.map(Self).map_err(|error| error.to_string())
     }
 
     /// Whether it is connected at this moment.
@@ -128,6 +133,10 @@ impl Reply {
     pub fn json(&self) -> Value {
         serde_json::from_slice(self.body()).expect("JSON")
     }
+}
+
+fn servers(url: &str) -> Vec<&str> {
+    url.split(',').collect()
 }
 
 fn map(headers: &[(&str, &str)]) -> HeaderMap {

@@ -17,7 +17,7 @@ use crate::{
     client::Door,
     eventually,
     folder::Folder,
-    nats::NatsServer,
+    nats::{NatsServer, NatsUsers},
     postgres::Database,
     process::{self, PATIENCE, Process},
 };
@@ -88,8 +88,8 @@ impl WorldBuilder {
             provider: provider.expect("a port for the provider"),
             folder: Folder::new("world"),
         };
-        world.variables =
-            configuration(world.database.url(), &world.nats.url(), &world.nats, &world.provider.base_url());
+        let (nats, provider) = (&world.nats, world.provider.base_url());
+        world.variables = configuration(world.database.url(), &nats.url(), nats.users(), &provider);
         world.variables.extend(self.variables);
         world.provision().await;
         for roles in self.layout.processes() {
@@ -120,7 +120,7 @@ impl World {
 
     /// The password of one of its users.
     pub fn nats_password(&self, user: &str) -> String {
-        self.nats.password(user)
+        self.nats.users().password(user)
     }
 
     /// Somebody without a token.
@@ -150,7 +150,7 @@ impl World {
 
     /// As [`World::nats_as_staff`], without a library.
     pub async fn raw_nats_as_staff(&self, name: &str) -> RawNats {
-        let login = serde_json::json!({ "user": name, "pass": self.nats.password(name) });
+        let login = serde_json::json!({ "user": name, "pass": self.nats.users().password(name) });
         RawNats::with(&self.nats.url(), &login).await.expect("NATS lets staff in")
     }
 
@@ -225,6 +225,13 @@ impl World {
         self.nats.restart().await;
     }
 
+    /// Kills the nats-server, starts it again without anything that it had stored, and makes the streams anew.
+    pub async fn lose_nats_store(&mut self) {
+        self.nats.lose_store();
+        self.nats.restart().await;
+        self.provision().await;
+    }
+
     /// Loses the queue with all that was in it, and makes it anew, empty.
     pub async fn lose_queue(&self) {
         let operator = self.nats.connect("provisioner", "_INBOX.provisioner").await;
@@ -293,7 +300,7 @@ impl Drop for World {
 pub(crate) fn configuration(
     database_url: &str,
     nats_url: &str,
-    nats: &NatsServer,
+    users: &NatsUsers,
     provider_url: &str,
 ) -> BTreeMap<String, String> {
     let mut variables = BTreeMap::new();
@@ -313,7 +320,7 @@ pub(crate) fn configuration(
     set("OMNICHAT__HTTP__STATUS_LISTEN", "127.0.0.1:0");
     set("OMNICHAT__LOG__FORMAT", "json");
     set("OMNICHAT__LOG__FILTER", "info,chat=debug");
-    set("OMNICHAT__POSTGRES__POOL_SIZE", "5");
+    set("OMNICHAT__POSTGRES__POOL_SIZE", "8");
     set("OMNICHAT__PROVIDERS__SIMULATOR__KIND", "openai-compatible");
     set("OMNICHAT__PROVIDERS__SIMULATOR__BASE_URL", provider_url);
     set("OMNICHAT__PROVIDERS__SIMULATOR__ALLOW_INSECURE", "true");
@@ -321,13 +328,13 @@ pub(crate) fn configuration(
         let route = format!(r#"[{{ provider = "simulator", model = "{model}" }}]"#);
         set(&format!("OMNICHAT__MODELS__{}__ROUTE", model.to_uppercase()), &route);
     }
-    let seeds = nats.callout();
+    let seeds = users.callout();
     for (name, seed) in [("ISSUER", seeds.issuer_seed), ("CURVE", seeds.curve_seed)] {
         let seed = seed.expect("both are set");
         set(&format!("OMNICHAT__NATS__CALLOUT__{name}_SEED"), seed.expose_secret());
     }
     for user in ["ingress", "auth", "projects", "chat", "provisioner", "callout", "warden"] {
-        set(&format!("OMNICHAT__NATS__PASSWORDS__{}", user.to_uppercase()), &nats.password(user));
+        set(&format!("OMNICHAT__NATS__PASSWORDS__{}", user.to_uppercase()), &users.password(user));
     }
     variables
 }

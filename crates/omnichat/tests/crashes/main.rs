@@ -10,6 +10,8 @@ mod drain;
 mod ledger;
 mod load;
 mod plans;
+mod queue;
+mod store;
 mod waiting;
 mod workers;
 

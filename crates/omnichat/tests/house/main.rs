@@ -11,6 +11,7 @@ mod files;
 mod limits;
 mod links;
 mod metrics;
+mod planted;
 mod readme;
 mod routes;
 mod statements;

@@ -29,6 +29,12 @@ pub enum Request<'a> {
     Talk { talk: Uuid },
     /// A turn.
     Turn { turn: Uuid },
+    /// The turn of a key.
+    Find { key: &'a str },
+    /// The events of a turn, which are told over HTTP alone.
+    Events { turn: Uuid },
+    /// The end of a turn.
+    Cancel { turn: Uuid },
     /// The end of a conversation.
     Delete { talk: Uuid },
 }
@@ -57,8 +63,9 @@ pub struct Verdict {
     pub answer: Option<String>,
 }
 
-/// Codes that say how a turn failed; with any other code a turn has not failed.
-const OUTCOMES: [&str; 14] = [
+/// Codes that say how a turn ended without an answer; with any other code it has not ended.
+const OUTCOMES: [&str; 15] = [
+    "turn_cancelled",
     "attempts_exhausted",
     "provider_unavailable",
     "provider_rejected",
@@ -127,7 +134,11 @@ pub async fn over_http(
         }
         Request::Talk { talk } => (Method::GET, format!("conversations/{talk}"), None),
         Request::Turn { turn } => (Method::GET, format!("turns/{turn}"), None),
+        Request::Events { turn } => (Method::GET, format!("turns/{turn}/events"), None),
+        Request::Cancel { turn } => (Method::POST, format!("turns/{turn}/cancel"), None),
         Request::Delete { talk } => (Method::DELETE, format!("conversations/{talk}"), None),
+        // Only NATS is asked so.
+        Request::Find { .. } => return None,
     };
     let door = on.ingresses()[ingress % on.ingresses().len()].door.address();
     let mut building = http.request(method, format!("http://{door}/{path}")).bearer_auth(token);
@@ -154,6 +165,10 @@ pub async fn over_nats(nats: &Stranger, user: &str, request: Request<'_>) -> Opt
         Request::Messages { talk } => (format!("conversations.{talk}.messages"), json!({ "limit": 1000 })),
         Request::Talk { talk } => (format!("conversations.{talk}.get"), json!({})),
         Request::Turn { turn } => (format!("turns.{turn}.get"), json!({})),
+        Request::Find { key } => ("turns.find".to_owned(), json!({ "idempotency_key": key })),
+        Request::Cancel { turn } => (format!("turns.{turn}.cancel"), json!({})),
+        // Only HTTP is asked so.
+        Request::Events { .. } => return None,
         Request::Delete { talk } => (format!("conversations.{talk}.delete"), json!({})),
     };
     let headers = match request {

@@ -1,5 +1,7 @@
 //! Many users at once, each step at its time, however slow the answers are.
 
+mod reader;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -16,6 +18,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
+pub use self::reader::{Reading, Told};
 use super::{
     doors::{self, Got, Request, Verdict, door_number},
     history::{Ask, Event, History, Kind, Micros, Via, canaries, now, text_hash},
@@ -24,8 +27,6 @@ use super::{
 };
 use crate::{Client, Stranger, User, user::text};
 
-/// A client tries for so long to learn what became of its message.
-const INSISTENCE: Duration = Duration::from_secs(75);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(300);
 /// Good for nothing: not signed by anybody.
@@ -70,6 +71,9 @@ pub struct Driver {
     history: Arc<History>,
     http: reqwest::Client,
     people: Vec<Person>,
+    seed: u64,
+    /// A client tries for so long to learn what became of its message.
+    insistence: Duration,
     state: Mutex<State>,
     over: AtomicBool,
 }
@@ -79,11 +83,17 @@ struct State {
     talks: Vec<Talk>,
     current: HashMap<(usize, usize), usize>,
     sent: Vec<Sent>,
+    readings: Vec<Reading>,
 }
 
 impl Driver {
-    /// Registers everybody, and begins their conversations.
-    pub async fn start(on: Arc<Installation>, history: Arc<History>, size: &Size) -> Arc<Self> {
+    /// Registers everybody, and begins their conversations. Clients insist for so long.
+    pub async fn start(
+        on: Arc<Installation>,
+        history: Arc<History>,
+        size: &Size,
+        insistence: Duration,
+    ) -> Arc<Self> {
         let client = Client::at(on.ingresses()[0].door.address());
         let (mut people, mut state) = (Vec::new(), State::default());
         for user in 0..size.users {
@@ -101,7 +111,8 @@ impl Driver {
             people.push(Person { id: person.id.clone(), token: person.token.clone(), project, nats });
         }
         let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
-        Arc::new(Self { on, history, http, people, state: Mutex::new(state), over: AtomicBool::new(false) })
+        let (seed, state, over) = (size.seed, Mutex::new(state), AtomicBool::new(false));
+        Arc::new(Self { on, history, http, people, seed, insistence, state, over })
     }
 
     /// Carries out a plan, and returns when every step has come to its end.
@@ -129,6 +140,11 @@ impl Driver {
         self.lock().sent.clone()
     }
 
+    /// What readers of events were told so far.
+    pub fn readings(&self) -> Vec<Reading> {
+        self.lock().readings.clone()
+    }
+
     /// What they saw.
     pub fn history(&self) -> &History {
         &self.history
@@ -149,9 +165,9 @@ impl Driver {
         self.ask_with(asked, None).await
     }
 
-    async fn ask_with(&self, asked: Asked<'_>, credential: Option<&str>) -> (Verdict, Option<Got>) {
-        let person = &self.people[asked.user];
-        let mut event = Event {
+    /// Writes down that this is about to be asked.
+    fn invoke(&self, asked: &Asked<'_>) -> Event {
+        let event = Event {
             at: now(),
             kind: Kind::Invoke,
             ask: asked.ask,
@@ -168,7 +184,10 @@ impl Driver {
                 Request::Send { text, .. } => text_hash(text),
                 _ => 0,
             },
-            turn: None,
+            turn: match asked.request {
+                Request::Events { turn } | Request::Cancel { turn } => Some(turn),
+                _ => None,
+            },
             read: Vec::new(),
             code: String::new(),
             answer: 0,
@@ -176,6 +195,12 @@ impl Driver {
             canaries: Vec::new(),
         };
         self.history.add(event.clone());
+        event
+    }
+
+    async fn ask_with(&self, asked: Asked<'_>, credential: Option<&str>) -> (Verdict, Option<Got>) {
+        let person = &self.people[asked.user];
+        let mut event = self.invoke(&asked);
         let got = match asked.via {
             Via::Http(ingress) => {
                 let token = credential.unwrap_or(&person.token);
@@ -186,13 +211,16 @@ impl Driver {
         let verdict = Verdict::of(got.as_ref());
         event.at = now();
         event.kind = verdict.kind;
-        event.turn = verdict.turn;
+        event.turn = verdict.turn.or(event.turn);
         event.code.clone_from(&verdict.code);
         event.answer = verdict.answer.as_deref().map_or(0, text_hash);
         if let Some(got) = &got {
             event.bytes = got.body.len();
             event.canaries = canaries(&got.bytes());
             event.read = answered_turns(&got.json());
+            if asked.ask == Ask::Cancel && verdict.kind == Kind::Ok {
+                event.code = got.json()["status"].as_str().unwrap_or_default().to_owned();
+            }
         }
         self.history.add(event);
         (verdict, got)
@@ -237,16 +265,24 @@ impl Driver {
             state.sent.push(Sent { message: message.clone(), talk, due: now(), known: None });
             state.sent.len() - 1
         };
-        let known = if message.twist == Twist::Twice {
-            let (first, second) = tokio::join!(
-                self.insist(&message, talk, id, message.via),
-                self.insist(&message, talk, id, message.then_via)
-            );
-            first.or(second)
-        } else {
-            self.insist(&message, talk, id, message.via).await
+        let sent = async {
+            let known = if message.twist == Twist::Twice {
+                let (first, second) = tokio::join!(
+                    self.insist(&message, talk, id, message.via),
+                    self.insist(&message, talk, id, message.then_via)
+                );
+                first.or(second)
+            } else {
+                self.insist(&message, talk, id, message.via).await
+            };
+            self.lock().sent[place].known = known.map(|code| (now(), code));
+            self.repeat(&message, talk, id).await;
         };
-        self.lock().sent[place].known = known.map(|code| (now(), code));
+        tokio::join!(sent, self.meanwhile(&message, talk, place));
+    }
+
+    /// Uses the message's key once more, if that is its twist.
+    async fn repeat(&self, message: &Message, talk: usize, id: Uuid) {
         let key = message.key();
         let (text, again) = match message.twist {
             Twist::Again => (message.text.clone(), true),
@@ -269,7 +305,7 @@ impl Driver {
 
     /// Sends until the outcome is known, with the same key, by turns on two ways. Without a key, once.
     async fn insist(&self, message: &Message, talk: usize, id: Uuid, first: Via) -> Option<String> {
-        let deadline = Instant::now() + INSISTENCE;
+        let deadline = Instant::now() + self.insistence;
         let key = message.key();
         let mut ways = [first, message.then_via].into_iter().cycle();
         loop {
@@ -301,7 +337,7 @@ impl Driver {
             state.current.insert((user, slot), newest);
         }
         let ask = |ask, request| self.ask(Asked { user, talk, via, ask, send: None, request });
-        let deadline = Instant::now() + INSISTENCE;
+        let deadline = Instant::now() + self.insistence;
         while Instant::now() < deadline {
             let (verdict, _) = ask(Ask::Delete, Request::Delete { talk: id }).await;
             if verdict.kind != Kind::Info {

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    driver::{Sent, Talk},
+    driver::{Reading, Sent, Talk},
     fault::Injected,
     history::{Event, Micros},
 };
@@ -22,6 +22,8 @@ pub struct Evidence {
     pub talks: Vec<Talk>,
     /// Every message that clients sent.
     pub sent: Vec<Sent>,
+    /// What readers of turns were told.
+    pub readings: Vec<Reading>,
     /// Every call to the provider.
     pub calls: Vec<Asked>,
     /// What Postgres holds in the end.
@@ -65,6 +67,8 @@ pub struct Asked {
     pub finish_sent: bool,
     /// Whether the provider refused or broke it.
     pub broken: bool,
+    /// Whether its caller had gone before anything was said: it was held on its way for too long.
+    pub abandoned: bool,
 }
 
 /// What Postgres holds.
@@ -228,6 +232,7 @@ impl Asked {
             ended: call.ended_at.map_or(Micros::MAX, micros),
             finish_sent: call.finish_sent,
             broken: matches!(call.ended, Some(Ended::Error(_) | Ended::Cut)),
+            abandoned: call.ended == Some(Ended::ClientGone) && call.chunks == 0,
         })
     }
 }

@@ -6,6 +6,7 @@ use super::{
     dice::Dice,
     history::{Micros, now},
     installation::{Installation, Place},
+    node,
     plan::Size,
     proxy::Proxy,
 };
@@ -49,14 +50,19 @@ pub enum What {
     QueueLost,
     /// The nats-server loses its files, and is provisioned anew; the workers are started again.
     StoreLost,
+    /// The node of a cluster of NATS that leads the stream is killed, and started again.
+    LeaderKilled,
+    /// The node that most clients are connected to is killed, and started again.
+    NodeKilled,
+    /// A node is stopped for 1 to 5 s.
+    NodeFrozen,
+    /// Two nodes hear nothing of each other for a while, and their connections are cut then.
+    RouteCut,
 }
 
 impl What {
-    /// Kinds that the product does not withstand yet: they come only when asked for by name.
-    pub const UNMENDED: [Self; 1] = [Self::DatabaseLost];
-
-    /// Every kind that it withstands.
-    pub const ALL: [Self; 15] = [
+    /// Every kind that needs no cluster of NATS.
+    pub const ALL: [Self; 16] = [
         Self::WorkerKilled,
         Self::WorkerFrozen,
         Self::WorkerReplaced,
@@ -68,11 +74,35 @@ impl What {
         Self::LinkCut,
         Self::LinkFrozen,
         Self::LinkLost,
+        Self::DatabaseLost,
         Self::LinkSlow,
         Self::ConsumersDeleted,
         Self::QueueLost,
         Self::StoreLost,
     ];
+
+    /// Those of a run on a cluster of NATS, as often as each should come.
+    pub const CLUSTER: [Self; 8] = [
+        Self::WorkerKilled,
+        Self::LeaderKilled,
+        Self::LeaderKilled,
+        Self::NodeKilled,
+        Self::NodeKilled,
+        Self::NodeFrozen,
+        Self::NodeFrozen,
+        Self::RouteCut,
+    ];
+
+    /// Whether it befalls a node of a cluster of NATS: such happen one after the other, as two nodes of three must be there.
+    const fn befalls_a_node(self) -> bool {
+        matches!(self, Self::LeaderKilled | Self::NodeKilled | Self::NodeFrozen | Self::RouteCut)
+    }
+
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        let known = Self::ALL.into_iter().chain(Self::CLUSTER);
+        known.into_iter().find(|what| what.name() == name)
+    }
 
     /// Its name in reports.
     pub const fn name(self) -> &'static str {
@@ -93,6 +123,10 @@ impl What {
             Self::ConsumersDeleted => "consumers deleted",
             Self::QueueLost => "queue lost",
             Self::StoreLost => "store lost",
+            Self::LeaderKilled => "leader killed",
+            Self::NodeKilled => "node killed",
+            Self::NodeFrozen => "node frozen",
+            Self::RouteCut => "route cut",
         }
     }
 }
@@ -123,7 +157,7 @@ pub struct Injected {
     pub began: Micros,
     /// When its cause was over.
     pub healed: Micros,
-    /// Connections that proxies cut or held up.
+    /// Connections that proxies cut or held up; and leaders and clients that moved to another node.
     pub touched: u64,
 }
 
@@ -156,10 +190,12 @@ pub fn schedule(size: &Size) -> Vec<Fault> {
 impl Fault {
     /// Makes it happen, and returns when its cause is over.
     pub async fn inject(&self, number: usize, on: &Installation) -> Injected {
+        let node = self.what.befalls_a_node();
+        let _alone = if node { Some(on.nats.alone().await) } else { None };
         let began = now();
         let before = touched(on);
-        let whom = self.happen(on).await;
-        let touched = touched(on) - before;
+        let (whom, moved) = if node { node::befall(self, on).await } else { (self.happen(on).await, 0) };
+        let touched = touched(on) - before + moved;
         Injected { what: self.what, number, whom, began, healed: now(), touched }
     }
 
@@ -178,7 +214,7 @@ impl Fault {
             What::IngressKilled => self.kill(on, &on.ingresses()[self.target % on.ingresses().len()]).await,
             What::AccountsKilled => self.kill(on, on.accounts()).await,
             What::NatsKilled => {
-                on.nats.lock().await.restart().await;
+                on.nats.node(0).await.restart().await;
                 "nats-server".into()
             }
             What::PostgresKilled => {
@@ -201,7 +237,7 @@ impl Fault {
             }
             What::StoreLost => {
                 {
-                    let mut nats = on.nats.lock().await;
+                    let mut nats = on.nats.node(0).await;
                     nats.lose_store();
                     nats.restart().await;
                 }
@@ -211,6 +247,9 @@ impl Fault {
                     on.start_at(worker, &mut held).await;
                 }
                 "nats-server and every worker".into()
+            }
+            What::LeaderKilled | What::NodeKilled | What::NodeFrozen | What::RouteCut => {
+                unreachable!("these befall nodes")
             }
         }
     }
@@ -265,22 +304,23 @@ impl Fault {
 
 /// Every way that may be disturbed.
 fn links(on: &Installation) -> Vec<(String, &Proxy)> {
-    let mut links = vec![("clients–NATS".to_owned(), &on.nats_door)];
+    let mut links = Vec::new();
+    links.extend(on.nats_doors.iter().map(|door| ("clients–NATS".to_owned(), door)));
     for worker in on.workers() {
-        links.push((format!("{}–NATS", worker.name), &worker.links.nats));
+        links.extend(worker.links.nats.iter().map(|way| (format!("{}–NATS", worker.name), way)));
         links.push((format!("{}–Postgres", worker.name), &worker.links.postgres));
         links.push((format!("{}–provider", worker.name), &worker.links.provider));
     }
     for ingress in on.ingresses() {
         links.push((format!("clients–{}", ingress.name), &ingress.door));
-        links.push((format!("{}–NATS", ingress.name), &ingress.links.nats));
+        links.extend(ingress.links.nats.iter().map(|way| (format!("{}–NATS", ingress.name), way)));
     }
     links.push(("accounts–Postgres".to_owned(), &on.accounts().links.postgres));
     links
 }
 
 fn touched(on: &Installation) -> u64 {
-    links(on).iter().map(|(_, proxy)| proxy.touched()).sum()
+    links(on).iter().map(|(_, proxy)| *proxy).chain(on.nats.routes()).map(Proxy::touched).sum()
 }
 
 async fn delete_consumers(on: &Installation) -> String {

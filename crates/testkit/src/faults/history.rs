@@ -57,6 +57,10 @@ pub enum Ask {
     },
     /// Something, with a credential that is good for nothing.
     Forged,
+    /// That a turn stops; the answer's code is how it ended.
+    Cancel,
+    /// The events of a turn, over one connection; the answer's code is the last one's name.
+    Watch,
 }
 
 /// The way a request took.

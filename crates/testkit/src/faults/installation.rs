@@ -11,6 +11,7 @@ use std::{
     },
 };
 
+use futures::future::join_all;
 use llm::simulator::{Options, Simulator};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -23,7 +24,7 @@ use super::{
 use crate::{
     Client, Exit, Process, Signal, Stranger, eventually,
     folder::Folder,
-    nats::NatsServer,
+    nats_cluster::NatsCluster,
     process::{self, PATIENCE},
     world,
 };
@@ -47,8 +48,8 @@ pub const HISTORY_MESSAGES_MAX: usize = 20;
 /// The ways of one process to what it needs.
 #[derive(Debug)]
 pub struct Links {
-    /// To NATS.
-    pub nats: Proxy,
+    /// To NATS, one to each server.
+    pub nats: Vec<Proxy>,
     /// To Postgres.
     pub postgres: Proxy,
     /// To the provider.
@@ -80,9 +81,9 @@ pub struct Installation {
     /// Workers first, then ingresses, then the accounts.
     pub places: Vec<Place>,
     /// The queue.
-    pub nats: Mutex<NatsServer>,
-    /// The clients' way to it.
-    pub nats_door: Proxy,
+    pub nats: NatsCluster,
+    /// The clients' ways to it, one to each server.
+    pub nats_doors: Vec<Proxy>,
     /// The database.
     pub record: Mutex<Record>,
     /// What its files are on, if it is a disk of its own.
@@ -102,16 +103,19 @@ impl Installation {
         disk: Option<Disk>,
         settings: &[(&str, &str)],
     ) -> Self {
-        let on_disk = |name| disk.as_ref().map_or_else(|| Folder::new(name), |disk| disk.folder(name));
+        let on_disk = |name: &str| disk.as_ref().map_or_else(|| Folder::new(name), |disk| disk.folder(name));
         let (record, nats) = tokio::join!(
             Record::start(binary, on_disk("record"), settings),
-            NatsServer::start_in(on_disk("nats"))
+            NatsCluster::start(
+                (1..=size.nats_servers).map(|number| on_disk(&format!("nats-{number}"))).collect()
+            )
         );
         let calls = usize::try_from(size.turns).unwrap_or(usize::MAX).saturating_mul(4).max(100_000);
         let provider = Options { sign: true, log_prompts: false, log_calls_max: calls, ..Options::default() };
         let provider = Simulator::start((Ipv4Addr::LOCALHOST, 0).into(), provider).await;
         let provider = provider.expect("a port for the provider");
-        let ways = Ways { nats: nats_address(&nats), postgres: record.upstream(), provider: provider.addr() };
+        let ways =
+            Ways { nats: nats.addresses().to_vec(), postgres: record.upstream(), provider: provider.addr() };
         let mut places = Vec::new();
         for number in 0..size.workers {
             places.push(Place::new(format!("chat-{number}"), &["chat"], &ways).await);
@@ -125,8 +129,8 @@ impl Installation {
             folder: folder.to_owned(),
             starts: AtomicU32::new(0),
             places,
-            nats_door: Proxy::start(Upstream::Tcp(ways.nats)).await,
-            nats: Mutex::new(nats),
+            nats_doors: ways.to_nats().await,
+            nats,
             record: Mutex::new(record),
             disk: Mutex::new(disk),
             provider,
@@ -156,18 +160,18 @@ impl Installation {
 
     /// Where clients find NATS.
     pub fn nats_url(&self) -> String {
-        format!("nats://{}", self.nats_door.address())
+        urls(&self.nats_doors)
     }
 
     /// A connection as one of the users of NATS's configuration, such as `operator`.
     pub async fn nats_as_staff(&self, name: &str) -> Stranger {
-        let password = self.nats.lock().await.password(name);
+        let password = self.nats.users().password(name);
         Stranger::connect(&self.nats_url(), name, &password, &format!("_INBOX.{name}")).await
     }
 
     /// Makes what is missing of the streams.
     pub async fn provision(&self) {
-        let command = self.command(self.accounts(), 1, &["provision"]).await;
+        let command = self.command(self.accounts(), 1, &["provision"]);
         process::run(command).await;
     }
 
@@ -189,7 +193,7 @@ impl Installation {
             let number = self.starts.fetch_add(1, Ordering::Relaxed) + 1;
             let arguments = [&["serve"], place.roles].concat();
             let log = self.folder.join(format!("{number}-{}.log", place.name));
-            let mut process = Process::start(self.command(place, number, &arguments).await, log);
+            let mut process = Process::start(self.command(place, number, &arguments), log);
             place.pid.store(process.pid(), Ordering::Relaxed);
             place.starts.store(number, Ordering::Relaxed);
             match process.ready_or_ended().await {
@@ -248,7 +252,7 @@ impl Installation {
         }
         {
             let (mut record, mut nats, mut disk) =
-                (self.record.lock().await, self.nats.lock().await, self.disk.lock().await);
+                (self.record.lock().await, self.nats.node(0).await, self.disk.lock().await);
             let disk = disk.as_mut().expect("a disk of its own");
             // A write that is under way while a file system stops may be told that it was flushed.
             record.freeze().await;
@@ -279,31 +283,40 @@ impl Installation {
     }
 
     /// The program in its environment, on its way through the proxies of this place.
-    async fn command(&self, place: &Place, number: u32, arguments: &[&str]) -> Command {
+    fn command(&self, place: &Place, number: u32, arguments: &[&str]) -> Command {
         let database = Record::url_through(place.links.postgres.address(), number);
-        let nats = format!("nats://{}", place.links.nats.address());
         let provider = format!("http://{}/v1", place.links.provider.address());
-        let variables = world::configuration(&database, &nats, &*self.nats.lock().await, &provider);
+        let nats = (urls(&place.links.nats), self.nats.users());
+        let variables = world::configuration(&database, &nats.0, nats.1, &provider);
         let mut command = Command::new(self.binary);
         command.args(arguments).env_clear().envs(variables).envs(SETTINGS).current_dir(&self.folder);
+        command.env("OMNICHAT__NATS__REPLICAS", self.size.nats_servers.to_string());
         command
     }
 }
 
 struct Ways {
-    nats: SocketAddr,
+    nats: Vec<SocketAddr>,
     postgres: Upstream,
     provider: SocketAddr,
 }
 
-fn nats_address(nats: &NatsServer) -> SocketAddr {
-    nats.url().trim_start_matches("nats://").parse().unwrap()
+impl Ways {
+    async fn to_nats(&self) -> Vec<Proxy> {
+        join_all(self.nats.iter().map(|server| Proxy::start(Upstream::Tcp(*server)))).await
+    }
+}
+
+/// As clients are told.
+fn urls(servers: &[Proxy]) -> String {
+    let urls: Vec<_> = servers.iter().map(|server| format!("nats://{}", server.address())).collect();
+    urls.join(",")
 }
 
 impl Place {
     async fn new(name: String, roles: &'static [&'static str], ways: &Ways) -> Self {
         let links = Links {
-            nats: Proxy::start(Upstream::Tcp(ways.nats)).await,
+            nats: ways.to_nats().await,
             postgres: Proxy::start(ways.postgres.clone()).await,
             provider: Proxy::start(Upstream::Tcp(ways.provider)).await,
         };

@@ -1,6 +1,6 @@
 //! What the clients of a run will do, and when: all of it follows from the seed.
 
-use std::time::Duration;
+use std::{env, str::FromStr, time::Duration};
 
 use super::{
     dice::Dice,
@@ -75,12 +75,33 @@ pub struct Message {
     pub then_via: Via,
     /// Whether it has an idempotency key.
     pub keyed: bool,
+    /// The number of its key: no other message of this user has it, and one of another user may.
+    pub key: u64,
     /// What is said.
     pub text: String,
     /// What the provider does.
     pub fate: Fate,
     /// What else is done with it.
     pub twist: Twist,
+    /// What its sender does while the turn runs.
+    pub meanwhile: Meanwhile,
+}
+
+/// What the sender of a message does while its turn runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meanwhile {
+    /// Wait.
+    Wait,
+    /// Read the turn's events, leaving and coming back this often.
+    Watch {
+        /// So often.
+        leaves: u8,
+    },
+    /// Cancel it, after so many milliseconds.
+    Cancel {
+        /// So late.
+        after_ms: u64,
+    },
 }
 
 /// What is done with a message besides sending it.
@@ -124,6 +145,8 @@ const READS: u64 = 80;
 const PROBES: u64 = 170;
 const FORGERIES: u64 = 15;
 const DELETES: u64 = 4;
+/// A reader of events leaves and comes back this often at most.
+const LEAVES_MAX: u64 = 5;
 
 impl Plan {
     /// The plan of this seed and size. `first` is the number of its first message: plans of one run do not overlap.
@@ -131,6 +154,7 @@ impl Plan {
     pub fn new(size: &Size, first: u64, turns: u64, faulty: bool) -> Self {
         let mut dice = Dice::new(size.seed, 1 + first);
         let mut steps = Vec::new();
+        let mut user_before = None;
         for number in 0..turns {
             let due = Duration::from_secs_f64(number as f64 / size.per_s);
             let user = dice.index(size.users);
@@ -150,19 +174,30 @@ impl Plan {
                     steps.push((due, step));
                 }
             }
-            let message = Message::new(&mut dice, size, (first + number, user, slot), faulty);
+            let mut message = Message::new(&mut dice, size, (first + number, user, slot), faulty);
+            // Two users in a row have the same key: it must not matter.
+            if let Some(before) = user_before.replace(user).filter(|_| number % 2 == 1)
+                && before != user
+            {
+                message.key -= 1;
+            }
             steps.push((due, Step::Send(Box::new(message))));
         }
         Self { steps }
     }
 
-    /// The same, with answers that take a second or two, word by word.
+    /// The same, with slow answers: more than half a second until the first word, and then 39 more, so many milliseconds
+    /// apart. With 0, the same.
     #[must_use]
-    pub fn slow(mut self, slow: bool) -> Self {
-        for (_, step) in self.steps.iter_mut().filter(|_| slow) {
+    pub fn slow(mut self, chunk_ms: u64) -> Self {
+        for (_, step) in self.steps.iter_mut().filter(|_| chunk_ms > 0) {
             if let Step::Send(message) = step {
                 message.text = message.text.replace("[[sim ", "[[sim chunks=40 ");
-                message.text = message.text.replace("chunk_ms=15", "").replace("]]", " chunk_ms=40]]");
+                let (before, after) = message.text.split_once("first_ms=").unwrap_or_default();
+                let after = after.trim_start_matches(|digit: char| digit.is_ascii_digit());
+                message.text = format!("{before}first_ms=600{after}");
+                message.text =
+                    message.text.replace("chunk_ms=15", "").replace("]]", &format!(" chunk_ms={chunk_ms}]]"));
             }
         }
         self
@@ -187,12 +222,32 @@ impl Message {
             _ => Twist::None,
         };
         let text = format!("u{user}-{number} {} [[sim first_ms={first_ms} {script}]]", canary(user, number));
-        Self { number, user, slot, via: via(dice, size), then_via: via(dice, size), keyed, text, fate, twist }
+        let (via, then_via) = (via(dice, size), via(dice, size));
+        let meanwhile = Meanwhile::Wait;
+        let mut message =
+            Self { number, user, slot, via, then_via, keyed, key: number, text, fate, twist, meanwhile };
+        if keyed && !size.plain && !matches!(fate, Fate::Failed(_)) {
+            message.do_meanwhile(dice, faulty);
+        }
+        message
+    }
+
+    /// What is watched, or cancelled on its way, is answered word by word.
+    fn do_meanwhile(&mut self, dice: &mut Dice, faulty: bool) {
+        self.meanwhile = match dice.between(0, 99) {
+            0..=4 => Meanwhile::Watch { leaves: dice.between(0, LEAVES_MAX) as u8 },
+            5..=7 if faulty => Meanwhile::Cancel { after_ms: dice.between(0, 1500) },
+            _ => return,
+        };
+        if self.fate == Fate::Answered("") {
+            self.fate = Fate::Answered("chunk_ms=15");
+            self.text = self.text.replace(" ]]", " chunk_ms=15]]");
+        }
     }
 
     /// The key it is sent with.
     pub fn key(&self) -> Option<String> {
-        self.keyed.then(|| format!("key-{}", self.number))
+        self.keyed.then(|| format!("key-{}", self.key))
     }
 }
 
@@ -201,6 +256,24 @@ fn via(dice: &mut Dice, size: &Size) -> Via {
 }
 
 impl Size {
+    /// With what the environment says instead, if it does: `OMNICHAT_FAULTS_TURNS` and the like.
+    #[must_use]
+    pub fn or_as_asked(self) -> Self {
+        Self {
+            seed: asked("SEED", self.seed),
+            turns: asked("TURNS", self.turns),
+            per_s: asked("RATE", self.per_s),
+            faults: asked("FAULTS", self.faults),
+            kinds: named_kinds().unwrap_or(self.kinds),
+            users: asked("USERS", self.users),
+            talks: asked("CONVERSATIONS", self.talks),
+            workers: asked("WORKERS", self.workers),
+            ingresses: asked("INGRESSES", self.ingresses),
+            plain: asked("PLAIN", self.plain),
+            nats_servers: self.nats_servers,
+        }
+    }
+
     /// A small one, for tests of the harness itself.
     pub fn small() -> Self {
         Self {
@@ -219,8 +292,25 @@ impl Size {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the size of a run is no configuration of the program")]
+fn asked<T: FromStr>(name: &str, default: T) -> T {
+    match env::var(format!("OMNICHAT_FAULTS_{name}")) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("OMNICHAT_FAULTS_{name} is no number: {text}")),
+        Err(_) => default,
+    }
+}
+
+/// The kinds of faults that the environment names, separated by commas, if it does.
+fn named_kinds() -> Option<Vec<What>> {
+    let named: String = asked("KINDS", String::new());
+    let known = |name: &str| What::named(name).unwrap_or_else(|| panic!("no kind of fault is called {name}"));
+    (!named.is_empty()).then(|| named.split(',').map(|name| known(name.trim())).collect())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     fn shown(size: &Size) -> String {
@@ -254,5 +344,16 @@ mod tests {
             let has = |step: &Step| matches!(step, Step::Send(message) if message.twist == twist);
             assert!(plan.steps.iter().any(|(_, step)| has(step)), "{twist:?}");
         }
+        let sends = plan.steps.iter().filter_map(|(_, step)| match step {
+            Step::Send(message) => Some(&**message),
+            _ => None,
+        });
+        let mut keys: HashMap<u64, Vec<usize>> = HashMap::new();
+        sends.clone().for_each(|message| keys.entry(message.key).or_default().push(message.user));
+        assert!(keys.values().filter(|users| users.len() == 2).count() > 1000, "keys of two users");
+        assert!(keys.values().all(|users| users.len() < 2 || users[0] != users[1]), "and never of one twice");
+        let does = |does: fn(&Meanwhile) -> bool| sends.clone().filter(|it| does(&it.meanwhile)).count();
+        assert!(does(|it| matches!(it, Meanwhile::Watch { leaves: 5 })) > 10);
+        assert!(does(|it| matches!(it, Meanwhile::Cancel { .. })) > 50);
     }
 }

@@ -44,10 +44,12 @@ fn write_page(page: &mut String, size: &Size, run: &Evidence, seen: &Seen) -> st
     let count = |is: &dyn Fn(&&super::history::Event) -> bool| run.events.iter().filter(is).count();
     let done = |ask: Of, kind| count(&|it| ask(it.ask) && it.kind == kind);
     writeln!(page, "| requests | asked | answered | refused | unknown |\n|---|--:|--:|--:|--:|")?;
-    let rows: [(&str, Of); 5] = [
+    let rows: [(&str, Of); 7] = [
         ("sends", |ask| ask == Ask::Send),
         ("reads", |ask| ask == Ask::Read),
         ("deletions", |ask| ask == Ask::Delete),
+        ("cancels", |ask| ask == Ask::Cancel),
+        ("connections of readers", |ask| ask == Ask::Watch),
         ("probes of what is not theirs", |ask| matches!(ask, Ask::Probe { .. })),
         ("forged credentials", |ask| ask == Ask::Forged),
     ];

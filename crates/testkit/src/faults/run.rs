@@ -27,14 +27,45 @@ use super::{
 };
 use crate::Stranger;
 
-/// Until everything that was accepted must have ended.
-const RECOVERY: Duration = Duration::from_secs(120);
-/// How long fresh turns are sent in the end, in seconds.
-const TAIL_S: f64 = 10.0;
-/// A turn takes so long at most besides the time of faults, where many wait and much fails, in microseconds.
-const TURN_MAX: Micros = 60_000_000;
-/// The same where one thing fails at a time: less than it takes a sender to lose patience and ask again.
-const TURN_MAX_ALONE: Micros = 10_000_000;
+/// How patient a run is.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Until everything that was accepted must have ended.
+    pub recovery: Duration,
+    /// A client tries for so long to learn what became of its message.
+    pub insistence: Duration,
+    /// A turn takes so long at most besides the time of faults, in microseconds.
+    pub turn_max: Micros,
+    /// How long fresh turns are sent in the end, in seconds.
+    pub tail_s: f64,
+}
+
+impl Patience {
+    /// Where many wait and much fails.
+    pub const LONG: Self = Self {
+        recovery: Duration::from_secs(120),
+        insistence: Duration::from_secs(75),
+        turn_max: 60_000_000,
+        tail_s: 10.0,
+    };
+    /// Where one thing fails at a time: a turn takes less than it takes a sender to lose patience and ask again.
+    pub const ALONE: Self = Self { turn_max: 10_000_000, ..Self::LONG };
+    /// Where something must be found soon.
+    pub const SHORT: Self = Self {
+        recovery: Duration::from_secs(10),
+        insistence: Duration::from_secs(40),
+        turn_max: 13_000_000,
+        tail_s: 4.0,
+    };
+}
+
+/// Between two words of a slow answer: it takes some two seconds.
+const CHUNK_MS: u64 = 40;
+/// Messages that are sent while a worker leaves, how many per second, and between two words of their answers: so many run that
+/// few have to wait for another.
+const LEAVING: u64 = 80;
+const LEAVING_PER_S: f64 = 60.0;
+const LEAVING_CHUNK_MS: u64 = 50;
 /// Conversations that somebody else tries to read in the end, at most.
 const PRIED_MAX: usize = 500;
 
@@ -53,9 +84,24 @@ pub struct Verdict {
     pub evidence: Evidence,
 }
 
+impl Verdict {
+    /// Shows the report, and ends the test if a promise was broken, or if the run proves nothing.
+    #[expect(clippy::print_stdout, reason = "what the test's reader wants to see")]
+    pub fn judge(&self) {
+        println!("{}", self.report);
+        assert!(
+            self.violations.is_empty() && self.vacuous.is_empty(),
+            "{} promises broken, proves nothing because {:?}; history, logs and report are in {}",
+            self.violations.len(),
+            self.vacuous,
+            self.folder.display()
+        );
+    }
+}
+
 /// Runs the program at `binary` under load and faults; files go to a folder in `place`, which is emptied first.
 pub async fn run(binary: &'static str, size: &Size, place: &Path) -> Verdict {
-    let stage = Stage::set(binary, size, place, "faults").await;
+    let stage = Stage::set(binary, size, place, "faults", Patience::LONG).await;
     let (on, driver) = (&stage.on, &stage.driver);
     let mut verdict = stage
         .play(async {
@@ -70,34 +116,77 @@ pub async fn run(binary: &'static str, size: &Size, place: &Path) -> Verdict {
     verdict
 }
 
-/// Strikes the program at every point of a turn's path in every way.
-pub async fn strike_everywhere(binary: &'static str, size: &Size, place: &Path) -> Verdict {
-    let mut stage = Stage::set(binary, size, place, "points").await;
-    stage.turn_max = TURN_MAX_ALONE;
-    let (on, driver) = (&stage.on, &stage.driver);
-    points::prepare(on).await;
-    let staff = on.nats_as_staff("operator").await;
+/// Strikes the program at these points, in each of these ways; in the end a worker leaves, if `leaves`.
+pub async fn strike_at(
+    binary: &'static str,
+    size: &Size,
+    place: &Path,
+    (name, points, blows): (&str, &[Point], &[Blow]),
+    leaves: bool,
+) -> Verdict {
+    let stage = Stage::set(binary, size, place, name, Patience::ALONE).await;
+    points::prepare(&stage.on).await;
     let struck = async {
-        let (mut faults, mut first) = (Vec::new(), 0);
-        for point in Point::ALL {
-            for blow in Blow::ALL {
-                let load =
-                    driver.follow(Plan::new(size, first, size.turns, false).slow(point == Point::MidAnswer));
-                let ((), fault) = tokio::join!(load, points::strike(on, point, blow));
-                faults.push(fault);
-                first += size.turns;
-                recover(on, &staff).await;
-            }
+        let all = points.iter().flat_map(|point| blows.iter().map(|blow| (*point, *blow)));
+        let mut faults = strike(&stage, all).await;
+        if leaves {
+            let (on, first) = (&stage.on, faults.len() as u64 * size.turns);
+            let many = Size { per_s: LEAVING_PER_S, ..size.clone() };
+            let load = stage.driver.follow(Plan::new(&many, first, LEAVING, false).slow(LEAVING_CHUNK_MS));
+            faults.push(tokio::join!(load, points::leave(on)).1);
         }
-        let load = driver.follow(Plan::new(size, first, 6 * size.turns, false).slow(true));
-        let ((), fault) = tokio::join!(load, async {
-            sleep(Duration::from_secs(1)).await;
-            points::leave(on).await
-        });
-        faults.push(fault);
         faults
     };
     stage.play(struck).await
+}
+
+/// One blow after the other, each with a little load.
+async fn strike(stage: &Stage<'_>, blows: impl Iterator<Item = (Point, Blow)>) -> Vec<Injected> {
+    let (on, driver, size) = (&stage.on, &stage.driver, stage.size);
+    let staff = on.nats_as_staff("operator").await;
+    let (mut faults, mut first) = (Vec::new(), 0);
+    for (point, blow) in blows {
+        let load = driver.follow(Plan::new(size, first, size.turns, false).slow(pace(point.is_slow())));
+        let ((), fault) = tokio::join!(load, points::strike(on, point, blow));
+        faults.push(fault);
+        first += size.turns;
+        recover(on, &staff, stage.patience.recovery).await;
+    }
+    faults
+}
+
+/// Between two words of an answer.
+const fn pace(slow: bool) -> u64 {
+    if slow { CHUNK_MS } else { 0 }
+}
+
+/// A small run that looks for one thing.
+#[derive(Debug, Clone)]
+pub struct Aim {
+    /// Its load, and its faults; at points, the load of each blow.
+    pub size: Size,
+    /// Where to strike. If there is no point, the faults of the size happen.
+    pub points: Vec<Point>,
+    /// Whether answers take a second or two.
+    pub slow: bool,
+    /// How long it takes at most.
+    pub patience: Patience,
+}
+
+/// Runs the program at `binary` as this aim says. The folder is named after `name`.
+pub async fn aimed(binary: &'static str, aim: &Aim, place: &Path, name: &str) -> Verdict {
+    let Aim { size, points, slow, patience } = aim;
+    let stage = Stage::set(binary, size, place, name, *patience).await;
+    let happening = async {
+        if points.is_empty() {
+            let load = stage.driver.follow(Plan::new(size, 0, size.turns, true).slow(pace(*slow)));
+            tokio::join!(load, disturb(&stage.on, size)).1
+        } else {
+            points::prepare(&stage.on).await;
+            strike(&stage, points.iter().map(|point| (*point, Blow::Kill))).await
+        }
+    };
+    stage.play(happening).await
 }
 
 /// Takes the power from the whole machine, twice while messages are sent; with these settings of Postgres. Its files are on
@@ -109,7 +198,7 @@ pub async fn lose_power(
     disk: Disk,
     settings: &[(&str, &str)],
 ) -> Verdict {
-    let stage = Stage::set_on(binary, size, place, "power", Some(disk), settings).await;
+    let stage = Stage::set_on(binary, size, place, "power", Patience::LONG, Some((disk, settings))).await;
     let (on, driver) = (&stage.on, &stage.driver);
     let third = Duration::from_secs_f64(size.turns as f64 / size.per_s / 3.0);
     let lost = async {
@@ -137,12 +226,12 @@ struct Stage<'a> {
     size: &'a Size,
     folder: PathBuf,
     began: Instant,
-    turn_max: Micros,
+    patience: Patience,
 }
 
 impl<'a> Stage<'a> {
-    async fn set(binary: &'static str, size: &'a Size, place: &Path, name: &str) -> Self {
-        Self::set_on(binary, size, place, name, None, &[]).await
+    async fn set(binary: &'static str, size: &'a Size, place: &Path, name: &str, patience: Patience) -> Self {
+        Self::set_on(binary, size, place, name, patience, None).await
     }
 
     async fn set_on(
@@ -150,26 +239,27 @@ impl<'a> Stage<'a> {
         size: &'a Size,
         place: &Path,
         name: &str,
-        disk: Option<Disk>,
-        settings: &[(&str, &str)],
+        patience: Patience,
+        disk: Option<(Disk, &[(&str, &str)])>,
     ) -> Self {
         let began = Instant::now();
+        let (disk, settings) = disk.map_or((None, [].as_slice()), |(disk, settings)| (Some(disk), settings));
         let folder = place.join(format!("{name}-{}-{}", size.nats_servers, size.seed));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("a folder for the run");
         let on = Arc::new(Installation::start_on(binary, size, &folder, disk, settings).await);
         on.ready().await;
         let history = Arc::new(History::new(&folder.join("history.jsonl")));
-        let driver = Driver::start(on.clone(), history, size).await;
-        Self { on, driver, size, folder, began, turn_max: TURN_MAX }
+        let driver = Driver::start(on.clone(), history, size, patience.insistence).await;
+        Self { on, driver, size, folder, began, patience }
     }
 
     /// Lets it happen, and judges what is there afterwards.
     async fn play(&self, happening: impl Future<Output = Vec<Injected>>) -> Verdict {
-        let Self { on, driver, size, folder, .. } = self;
+        let Self { on, driver, size, folder, patience, .. } = self;
         let samples = Mutex::new(Vec::new());
         let seen = tokio::select! {
-            seen = async { look(on, driver, size, happening.await).await } => seen,
+            seen = async { look(on, driver, (size, *patience), happening.await).await } => seen,
             () = watch::samples(on, &samples) => unreachable!("it looks for ever"),
             () = watch::supervise(on) => unreachable!("it looks for ever"),
         };
@@ -178,6 +268,7 @@ impl<'a> Stage<'a> {
             events: driver.history().events(),
             talks: driver.talks(),
             sent: driver.sent(),
+            readings: driver.readings(),
             calls: on.provider.calls().iter().filter_map(evidence::Asked::of).collect(),
             dump: seen.dump,
             settled: seen.settled,
@@ -188,7 +279,7 @@ impl<'a> Stage<'a> {
             tail: seen.tail,
             left: seen.left,
             workers: workers.collect(),
-            turn_max: self.turn_max,
+            turn_max: patience.turn_max,
             history_messages_max: HISTORY_MESSAGES_MAX,
         };
         let crashes = on.places.iter().map(|place| (place.name.clone(), place.crashes())).collect();
@@ -213,16 +304,23 @@ struct Used {
 }
 
 /// The recovery, fresh turns, and a look at everything.
-async fn look(on: &Installation, driver: &Arc<Driver>, size: &Size, faults: Vec<Injected>) -> Used {
+async fn look(
+    on: &Installation,
+    driver: &Arc<Driver>,
+    (size, patience): (&Size, Patience),
+    faults: Vec<Injected>,
+) -> Used {
     on.ready().await;
     let staff = on.nats_as_staff("operator").await;
-    let recovered = recover(on, &staff).await;
+    let recovered = recover(on, &staff, patience.recovery).await;
     let tail_began = now();
     // Over every way, however the load was sent.
     let every_way = Size { plain: false, ..size.clone() };
-    driver.follow(Plan::new(&every_way, size.turns, (TAIL_S * size.per_s) as u64, false)).await;
+    driver.follow(Plan::new(&every_way, size.turns, (patience.tail_s * size.per_s) as u64, false)).await;
     let tail = (tail_began, now());
-    recover(on, &staff).await;
+    if recovered.is_some() {
+        recover(on, &staff, patience.recovery).await;
+    }
     driver.give_up();
 
     let reads = read_all(driver).await;
@@ -246,10 +344,10 @@ async fn disturb(on: &Installation, size: &Size) -> Vec<Injected> {
 }
 
 /// Waits until every turn has its outcome and the queue is empty. None if it takes too long.
-async fn recover(on: &Installation, staff: &Stranger) -> Option<Duration> {
+async fn recover(on: &Installation, staff: &Stranger, within: Duration) -> Option<Duration> {
     let began = Instant::now();
     let url = on.record.lock().await.url();
-    while began.elapsed() < RECOVERY {
+    while began.elapsed() < within {
         let open = open_turns(&url).await;
         if open == Some(0) && watch::left_in_queue(staff).await == Some((0, 0)) {
             return Some(began.elapsed());
@@ -302,6 +400,10 @@ async fn pry(driver: &Driver) {
             if let Some((_, turn)) = turn {
                 requests.push((false, 3, Request::Turn { turn: *turn }));
                 requests.push((true, 3, Request::Turn { turn: Uuid::now_v7() }));
+                if via != Via::Nats {
+                    requests.push((false, 4, Request::Events { turn: *turn }));
+                    requests.push((true, 4, Request::Events { turn: Uuid::now_v7() }));
+                }
             }
             for (nowhere, operation, request) in requests {
                 let ask = Ask::Probe { nowhere, door: door_number(via, operation) };

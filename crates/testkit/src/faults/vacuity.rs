@@ -6,7 +6,7 @@ use super::{
     evidence::{Evidence, micros},
     fault::{Injected, What},
     history::{Ask, Kind, text_hash},
-    plan::{BAD, Fate, Size},
+    plan::{BAD, Fate, Meanwhile, Size},
 };
 
 /// For so long after its cause is over the effect of a fault may show, in microseconds.
@@ -53,6 +53,10 @@ impl Effect {
 
     /// Whether it had any.
     pub const fn is_seen(&self, fault: &Injected) -> bool {
+        if matches!(fault.what, What::LeaderKilled | What::NodeKilled) {
+            // Whom it befell was leader, and had clients: others are now.
+            return fault.touched > 0;
+        }
         self.unknown + self.taken + self.repeated + self.held_up > 0 || fault.touched > 0
     }
 }
@@ -66,20 +70,23 @@ pub fn reasons(size: &Size, run: &Evidence) -> Vec<String> {
 
 fn used(size: &Size, run: &Evidence) -> Vec<String> {
     let mut reasons = Vec::new();
-    let fates: HashMap<_, _> =
-        run.sent.iter().map(|sent| (text_hash(&sent.message.text), sent.message.fate)).collect();
+    let messages: HashMap<_, _> =
+        run.sent.iter().map(|sent| (text_hash(&sent.message.text), &sent.message)).collect();
     let (texts, outcomes) = (run.dump.texts_of(), run.dump.outcome_of());
     let (mut explained, mut failed_by) = (0, HashSet::new());
     for turn in &run.dump.turns {
         let question = texts.get(&turn.id).and_then(|(question, _)| *question).map(text_hash);
-        let fate = question.and_then(|question| fates.get(&question));
+        let message = question.and_then(|question| messages.get(&question));
+        let fate = message.map(|message| message.fate);
+        let cancels = message.is_some_and(|it| matches!(it.meanwhile, Meanwhile::Cancel { .. }));
         let status = outcomes.get(&turn.id).map_or("", |outcome| &outcome.status);
         match (status, fate) {
             ("failed", Some(Fate::Failed(script))) => {
                 explained += 1;
-                failed_by.insert(*script);
+                failed_by.insert(script);
             }
             ("completed", Some(Fate::Answered(_))) => explained += 1,
+            ("cancelled", _) if cancels => explained += 1,
             _ => {}
         }
     }
@@ -104,6 +111,24 @@ fn used(size: &Size, run: &Evidence) -> Vec<String> {
     let probes_min = (size.turns as usize / 8).min(1000);
     if probes < probes_min {
         reasons.push(format!("only {probes} probes were refused, not {probes_min}"));
+    }
+    reasons.extend(read_and_cancelled(size, run));
+    reasons
+}
+
+/// In a run of all kinds of things readers come back, turns are cancelled while they run, and answers are begun anew for who
+/// reads them.
+fn read_and_cancelled(size: &Size, run: &Evidence) -> Vec<String> {
+    let turns = run.dump.turns.len();
+    let interrupted = run.readings.iter().filter(|it| it.interrupted > 0 && it.end().is_some()).count();
+    let cancelled = run.dump.outcomes.iter().filter(|outcome| outcome.status == "cancelled").count();
+    let restarted = run.readings.iter().flat_map(|it| &it.told).filter(|it| it.name == "restarted").count();
+    let mut reasons = Vec::new();
+    if interrupted * 100 < turns || cancelled * 200 < turns {
+        reasons.push(format!("only {interrupted} readers came back, only {cancelled} turns were cancelled"));
+    }
+    if size.turns >= 4000 && restarted == 0 {
+        reasons.push("no reader saw an answer begun anew".to_owned());
     }
     reasons
 }

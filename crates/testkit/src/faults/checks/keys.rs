@@ -14,7 +14,8 @@ struct Of {
     outcomes: HashSet<String>,
 }
 
-/// I5: all answers to one user and key name the same turn, the same text and the same outcome; in Postgres there is one.
+/// I5: all answers to one user and key name the same turn, the same text and the same outcome; in Postgres there is one; and
+/// nobody is told that a key was used for another text who has not used it so.
 pub fn one_key_one_turn(run: &Evidence) -> Vec<String> {
     let mut keys: HashMap<(usize, &str), Of> = HashMap::new();
     for event in run.events.iter().filter(|event| event.ask == Ask::Send && event.kind == Kind::Ok) {
@@ -46,11 +47,19 @@ pub fn one_key_one_turn(run: &Evidence) -> Vec<String> {
             found.push(format!("user {user}, {key}: stored twice"));
         }
     }
+    let mut sent: HashMap<(usize, &str), HashSet<u64>> = HashMap::new();
+    for event in run.events.iter().filter(|event| event.ask == Ask::Send && event.kind == Kind::Invoke) {
+        let key = event.key.as_deref().unwrap_or_default();
+        sent.entry((event.user, key)).or_default().insert(event.text);
+    }
     let refused = run.events.iter().filter(|event| event.code == "idempotency_key_reused");
     for event in refused {
         let key = event.key.as_deref().unwrap_or_default();
         if stored.get(&(event.user, key)) == Some(&event.text) {
             found.push(format!("user {}, {key}: refused with the text it was accepted with", event.user));
+        }
+        if sent.get(&(event.user, key)).is_none_or(|texts| texts.len() < 2) {
+            found.push(format!("user {}, {key}: refused, and there was no other text", event.user));
         }
     }
     found
@@ -85,6 +94,13 @@ mod tests {
     fn an_outcome_that_changed_is_found() {
         spoiled("I5", |run| again(run, |event| event.code = "provider_failed".into()));
         spoiled("I5", |run| again(run, |event| event.answer += 1));
+    }
+
+    #[test]
+    fn a_key_that_was_refused_as_it_is_somebody_elses_is_found() {
+        spoiled("I5", |run| {
+            again(run, |event| (event.code, event.text) = ("idempotency_key_reused".into(), event.text + 1));
+        });
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub fn every_turn_ends(run: &Evidence) -> Vec<String> {
 }
 
 /// The time of these two moments that lies within faults.
-fn overlap(run: &Evidence, began: i64, ended: i64) -> i64 {
+pub(super) fn overlap(run: &Evidence, began: i64, ended: i64) -> i64 {
     let mut windows: Vec<_> =
         run.faults.iter().map(|fault| (fault.began.max(began), fault.healed.min(ended))).collect();
     windows.sort_unstable();

@@ -4,6 +4,7 @@
 mod answers;
 mod bounds;
 mod calls;
+mod cancels;
 mod isolation;
 mod keys;
 mod liveness;
@@ -11,6 +12,7 @@ mod order;
 #[cfg(test)]
 mod sample;
 mod storage;
+mod streams;
 
 use super::evidence::Evidence;
 
@@ -26,7 +28,7 @@ pub struct Check {
 }
 
 /// Every check.
-pub const CHECKS: [Check; 20] = [
+pub const CHECKS: [Check; 23] = [
     Check {
         name: "I1",
         promise: "what was answered is there when its owner reads, then and in the end",
@@ -69,9 +71,24 @@ pub const CHECKS: [Check; 20] = [
         find: isolation::nobody_hears_others,
     },
     Check {
+        name: "I10",
+        promise: "a reader of a turn's events is told one text without a gap, over all its connections",
+        find: streams::told_without_a_gap,
+    },
+    Check {
+        name: "I11",
+        promise: "every reader is told in time how the turn ended",
+        find: streams::told_the_end,
+    },
+    Check {
         name: "I12",
         promise: "a turn is called for three times at most, and once when nothing failed",
         find: calls::few_calls,
+    },
+    Check {
+        name: "I13",
+        promise: "what a cancel was answered is so, and no call begins for what has ended",
+        find: cancels::cancelled_is_final,
     },
     Check {
         name: "I14",

@@ -74,9 +74,12 @@ pub fn prompts_are_prefixes(run: &Evidence) -> Vec<String> {
     found
 }
 
-/// I8: whoever writes a turn, its outcome or an attempt is the newest owner of its partition at that moment.
+/// I8: whoever writes a turn, its outcome or an attempt is the newest owner of its partition at that moment. That a turn is
+/// cancelled may be written by whoever was asked for it.
 pub fn only_owners_write(run: &Evidence) -> Vec<String> {
     let mut owners: HashMap<i16, (&str, i64)> = HashMap::new();
+    let outcomes = run.dump.outcome_of();
+    let is_cancelled = |turn: &Uuid| outcomes.get(turn).is_some_and(|outcome| outcome.status == "cancelled");
     let partitions: HashMap<_, _> = run.dump.turns.iter().map(|turn| (turn.id, turn.partition)).collect();
     let mut found = Vec::new();
     for write in &run.dump.writes {
@@ -87,7 +90,9 @@ pub fn only_owners_write(run: &Evidence) -> Vec<String> {
             }
             continue;
         }
-        let Some(turn) = write.turn else { continue };
+        let Some(turn) = write.turn.filter(|turn| write.kind != "outcome" || !is_cancelled(turn)) else {
+            continue;
+        };
         let partition = write.partition.or_else(|| partitions.get(&turn).copied());
         let owner = partition.and_then(|partition| owners.get(&partition));
         if owner.is_none_or(|(owner, _)| *owner != write.writer) {

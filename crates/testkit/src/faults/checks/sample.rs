@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     super::{
         dice::Dice,
-        driver::{Sent, Talk},
+        driver::{Reading, Sent, Talk, Told},
         evidence::{Asked, Dump, Evidence, Outcome, Read, Sample, Stored, Turn, Write},
         fault::{Injected, What},
         history::{Ask, Event, Kind, Via, canary, text_hash},
@@ -101,6 +101,7 @@ fn message(dice: &mut Dice, number: u64, user: usize) -> plan::Message {
         text,
         fate: plan::Fate::Answered(""),
         twist: Twist::None,
+        key: number,
         ..message.unwrap()
     }
 }
@@ -118,11 +119,61 @@ fn add_turn(
     let answer = simulator::signed_answer(said, "1");
     said.push(Message::assistant(answer.as_str()));
     let (began, ended) = (due + S / 4, due + S / 2);
-    run.calls.push(Asked { turn, attempt: 1, digest, began, ended, finish_sent: true, broken: false });
+    run.calls.push(Asked {
+        turn,
+        attempt: 1,
+        digest,
+        began,
+        ended,
+        finish_sent: true,
+        broken: false,
+        abandoned: false,
+    });
     let (talk_number, known) = (talk.user, Some((due + S, "answered".into())));
     run.sent.push(Sent { message: message.clone(), talk: talk_number, due, known });
     run.events.extend(exchange(message, turn, due, &answer));
+    if message.number == 0 {
+        run.readings.push(reading(turn, due, &answer));
+        run.events.push(late_cancel(run.events.last().expect("an exchange"), turn));
+    }
     store(&mut run.dump, (talk, place), message, (turn, due), answer);
+}
+
+/// What somebody sees who reads the turn's events over two connections.
+fn reading(turn: Uuid, due: i64, answer: &str) -> Reading {
+    let (first, rest) = answer.split_at(10);
+    let told = |number: u64, connection, name: &str, attempt, offset, text: &str| Told {
+        at: due + S,
+        connection,
+        id: format!("{turn}:{number}"),
+        name: name.into(),
+        attempt,
+        offset,
+        text: text.into(),
+    };
+    let told = vec![
+        told(1, 1, "accepted", 0, 0, ""),
+        told(10_000_001, 1, "started", 1, 0, ""),
+        told(10_000_011, 1, "delta", 1, 0, first),
+        told(10_000_001 + answer.len() as u64, 2, "delta", 1, 10, rest),
+        told(19_000_000, 2, "completed", 0, 0, answer),
+    ];
+    Reading { talk: 0, turn, began: due, until: due + S, told, connections: 2, interrupted: 1 }
+}
+
+/// Somebody cancels the turn when it has ended.
+fn late_cancel(answered: &Event, turn: Uuid) -> Event {
+    let (ask, code) = (Ask::Cancel, "completed".into());
+    Event {
+        at: answered.at + S,
+        ask,
+        send: None,
+        key: None,
+        turn: Some(turn),
+        code,
+        canaries: Vec::new(),
+        ..answered.clone()
+    }
 }
 
 /// What the sender sees.
