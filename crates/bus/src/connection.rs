@@ -19,7 +19,7 @@ pub struct Config {
     /// Talk to a server of this name only; absent: to any. In a cluster every node has another name.
     pub server_name: Option<String>,
     /// On how many nodes the queue is: 1, or 3 (or 5) in a cluster; takes effect with `omnichat provision`.
-    #[config(default = 1, validate(matches!(replicas, 1 | 3 | 5), "it is 1, 3 or 5"))]
+    #[config(default = 1, validate(matches!(replicas, 1 | 3 | 5), "must be 1, 3 or 5"))]
     pub replicas: u8,
     /// One user per role, named like the role.
     #[config(nested)]
