@@ -10,9 +10,14 @@ use testkit::faults::{
     plan::Size,
     run::{Verdict, lose_power},
 };
+use tokio::sync::Mutex;
+
+/// Two installations at once are more than two cores bear.
+static MACHINE: Mutex<()> = Mutex::const_new(());
 
 /// Takes the power twice. None where that cannot be tried.
 async fn tried(seed: u64, settings: &[(&str, &str)]) -> Option<Verdict> {
+    let _alone = MACHINE.lock().await;
     let size = Size { seed, turns: 1500, per_s: 50.0, ..Size::small() };
     let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
     match Disk::new(place.join(format!("power-{seed}.disk"))) {
