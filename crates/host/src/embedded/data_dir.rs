@@ -13,7 +13,7 @@ const SYSTEM_STATE: &str = "/var/lib/omnichat";
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// The addresses in use, as scripts read them from `<data dir>/run.json`.
@@ -50,7 +50,7 @@ impl DataDir {
             Err(TryLockError::Error(error)) => return Err(Error::io("lock", file)(error)),
         }
         sign(&lock).map_err(Error::io("write", file))?;
-        let dir = Self { path, _lock: lock };
+        let dir = Self { path, lock };
         dir.retract();
         Ok(dir)
     }
@@ -109,6 +109,8 @@ impl DataDir {
 impl Drop for DataDir {
     fn drop(&mut self) {
         self.retract();
+        // Closing the file would not do: a child that is forked and has yet to exec has the same open file, and the lock.
+        let _ = self.lock.unlock();
     }
 }
 
@@ -134,4 +136,22 @@ fn holder(mut lock: &File) -> Option<u32> {
     let mut pid = String::new();
     lock.read_to_string(&mut pid).ok()?;
     pid.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_dir_given_free_is_free_though_a_child_has_yet_to_exec() {
+        let path = std::env::temp_dir().join(unique_name());
+        let dir = DataDir::open(&path).unwrap();
+        let childs = dir.lock.try_clone().unwrap();
+        assert!(DataDir::open(&path).is_err());
+        drop(dir);
+        let again = DataDir::open(&path);
+        assert!(again.is_ok(), "{again:?}");
+        drop((childs, again));
+        fs::remove_dir_all(path).unwrap();
+    }
 }
