@@ -17,14 +17,29 @@ pub struct Request {
     pub context: Context,
     /// The body, as JSON.
     pub body: Bytes,
-    /// Repeats with the same key are the same send.
-    pub idempotency_key: Option<String>,
+    /// Of a send.
+    pub key: Option<SendKey>,
     /// How long to wait for the reply.
     pub timeout: Duration,
 }
 
+/// What makes a repeated send the same.
+#[derive(Debug, Clone)]
+pub struct SendKey {
+    /// Its `Idempotency-Key`.
+    pub key: String,
+    /// Whether the outcome is waited for elsewhere already ([`header::ENSURE`]).
+    pub ensure: bool,
+}
+
+impl From<String> for SendKey {
+    fn from(key: String) -> Self {
+        Self { key, ensure: false }
+    }
+}
+
 /// What came back: the body of a success or of a fault, both as JSON.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Reply {
     /// The HTTP status of the fault; absent for a success.
     pub status: Option<u16>,
@@ -32,6 +47,8 @@ pub struct Reply {
     pub next: Option<String>,
     /// Where the user stands with the limit of this operation, if it has one.
     pub standing: Option<Standing>,
+    /// It says no more than that what was to be ensured is so.
+    pub queued: bool,
     /// The body.
     pub body: Bytes,
 }
@@ -60,8 +77,11 @@ impl Bus {
     ) -> Result<Reply, CallError> {
         let mut headers = HeaderMap::new();
         request.context.into_headers(&mut headers);
-        if let Some(key) = request.idempotency_key {
+        if let Some(SendKey { key, ensure }) = request.key {
             headers.insert(header::IDEMPOTENCY_KEY, key);
+            if ensure {
+                headers.insert(header::ENSURE, "true");
+            }
         }
         let subject = subject(operation, ids);
         let outgoing =
@@ -79,8 +99,10 @@ impl Bus {
             .map(|code| code.as_str().parse().unwrap_or(500));
         let next = message.headers.as_ref().and_then(|headers| headers.get(header::NEXT));
         let next = next.map(|cursor| cursor.as_str().to_owned());
+        let event = message.headers.as_ref().and_then(|headers| headers.get(header::EVENT));
+        let queued = event.is_some_and(|event| event.as_str() == header::QUEUED);
         let standing = message.headers.as_ref().and_then(read_standing);
-        Ok(Reply { status, next, standing, body: message.payload })
+        Ok(Reply { status, next, standing, queued, body: message.payload })
     }
 }
 

@@ -230,6 +230,13 @@ impl Bus {
         }
     }
 
+    /// Changes with each new connection: what was published while there was none is not heard.
+    pub fn reconnects(&self) -> watch::Receiver<u64> {
+        let mut reconnects = self.reconnects.clone();
+        reconnects.mark_unchanged();
+        reconnects
+    }
+
     /// True while the server answers.
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected

@@ -22,6 +22,8 @@ pub struct Incoming {
     encoding: Result<Encoding, Fault>,
     /// The key to send by.
     idempotency_key: Result<Option<String>, Fault>,
+    /// Whether the outcome of the send is waited for elsewhere already ([`header::ENSURE`]).
+    pub ensure: bool,
     /// The body, unread.
     pub body: Bytes,
 }
@@ -44,8 +46,10 @@ impl Incoming {
             return None;
         };
         let idempotency_key = idempotency_key(headers);
+        let ensure = header(headers, header::ENSURE) == Some("true");
         let context = Context::from_headers(headers);
-        Some(Self { caller, path, context, reply_to, encoding, idempotency_key, body: message.payload })
+        let body = message.payload;
+        Some(Self { caller, path, context, reply_to, encoding, idempotency_key, ensure, body })
     }
 
     /// Reads and checks the body.

@@ -31,7 +31,7 @@ pub mod queue;
 pub mod reply;
 pub mod signal;
 
-pub use call::{CallError, Reply, Request};
+pub use call::{CallError, Reply, Request, SendKey};
 pub use callout::CalloutKeys;
 pub use cluster::Cluster;
 pub use connection::{Bus, Config, ConnectError, Passwords, Role};

@@ -46,6 +46,8 @@ pub struct QueuedTurn {
     pub conversation: ConversationId,
     /// Sends with the same key are the same turn.
     pub idempotency_key: Option<String>,
+    /// Whether its sender waits for the outcome at another inbox already, and wants to know only that it is in the queue.
+    pub ensure: bool,
     /// The inbox that waits for the outcome.
     pub reply_to: ReplyTo,
     /// The encoding of the body.
@@ -281,6 +283,7 @@ mod tests {
             user,
             conversation: ConversationId::new(),
             idempotency_key: None,
+            ensure: false,
             reply_to: ReplyTo::checked(&format!("_INBOX.{user}.1"), Some(user), Encoding::default()).unwrap(),
             encoding: Encoding::default(),
             context: Context::default(),

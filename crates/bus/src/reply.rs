@@ -12,6 +12,9 @@ use crate::{Bus, Context};
 /// Longer subjects are no inboxes.
 const SUBJECT_BYTES_MAX: usize = 256;
 
+/// What the inboxes of the ingress begin with.
+const INGRESS: &str = "_INBOX.ingress.";
+
 /// An inbox that was checked, the encoding that its owner reads, and what every answer to it tells.
 #[derive(Debug, Clone)]
 pub struct ReplyTo {
@@ -31,7 +34,7 @@ impl ReplyTo {
         };
         let plain = subject.len() <= SUBJECT_BYTES_MAX
             && subject.bytes().all(|byte| byte.is_ascii_graphic() && !b"*>".contains(&byte));
-        (plain && (own || subject.starts_with("_INBOX.ingress."))).then(|| Self {
+        (plain && (own || subject.starts_with(INGRESS))).then(|| Self {
             subject: subject.into(),
             encoding,
             standing: None,
@@ -52,6 +55,11 @@ impl ReplyTo {
     /// The subject, to be carried through the queue.
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+
+    /// Whether it is one of the ingress, which asks in a user's name.
+    pub fn is_of_ingress(&self) -> bool {
+        self.subject.starts_with(INGRESS)
     }
 
     /// The encoding of the answer.
@@ -100,6 +108,13 @@ impl Bus {
         headers.insert(header::CONTENT_TYPE, media_type);
         let problem = Problem::of(fault, Some(&context.request_id));
         self.publish_reply(to, headers, to.encoding.encode(&problem).unwrap_or_default().into()).await;
+    }
+
+    /// Answers that the send is in the queue already.
+    pub async fn reply_queued(&self, to: &ReplyTo) {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::EVENT, header::QUEUED);
+        self.publish_reply(to, headers, Bytes::new()).await;
     }
 
     async fn publish_reply(&self, to: &ReplyTo, mut headers: HeaderMap, body: Bytes) {

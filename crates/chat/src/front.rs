@@ -33,6 +33,12 @@ pub async fn start(
         let (queue, shared) = (queue.clone(), shared.clone());
         match outcome {
             Ok(Enqueued::New) => {}
+            Ok(Enqueued::Duplicate) if turn.ensure => {
+                shared
+                    .clone()
+                    .drain
+                    .spawn("queued", async move { shared.bus.reply_queued(&turn.reply_to).await });
+            }
             // The first send with this key is in the queue, or was: this one asks its owner for the same outcome.
             Ok(Enqueued::Duplicate) => {
                 let partition = wire::subject::partition_of(turn.conversation, partitions);
@@ -137,13 +143,16 @@ impl Front {
             user: incoming.caller()?.user(),
             conversation,
             idempotency_key: incoming.idempotency_key()?,
+            ensure: incoming.ensure,
             reply_to: incoming.reply_to.clone(),
             encoding: incoming.encoding()?,
             context: incoming.context.clone(),
             body: incoming.body.clone(),
         };
         check_room(&self.resources, turn.user)?;
-        if let Some(rate) = self.rate.as_ref() {
+        // The ingress ensures what it has sent and was counted for.
+        let counted = turn.ensure && turn.reply_to.is_of_ingress();
+        if let Some(rate) = self.rate.as_ref().as_ref().filter(|_| !counted) {
             turn.reply_to = count(rate, turn.user, incoming)?;
         }
         Ok((turn, wish))

@@ -120,21 +120,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_services_words_are_handed_on_untouched() {
-        let response = reply(Reply {
-            status: None,
-            next: None,
-            standing: None,
-            body: Bytes::from_static(b"{ \"a\":1 }"),
-        });
+        let response = reply(Reply { body: Bytes::from_static(b"{ \"a\":1 }"), ..Reply::default() });
         assert_eq!((response.status(), &response.headers()[CONTENT_TYPE]), (StatusCode::OK, &JSON));
         assert_eq!(body(response).await, "{ \"a\":1 }");
 
-        let response = reply(Reply {
-            status: Some(422),
-            next: None,
-            standing: None,
-            body: Bytes::from_static(b"not even JSON"),
-        });
+        let body_of_422 = Bytes::from_static(b"not even JSON");
+        let response = reply(Reply { status: Some(422), body: body_of_422, ..Reply::default() });
         assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
         assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM);
         assert!(!response.headers().contains_key(RETRY_AFTER));
@@ -146,8 +137,7 @@ mod tests {
         let cases =
             [(429, r#"{"retry_after":7}"#, "7"), (503, r#"{"retry_after":600}"#, "60"), (503, "", "1")];
         for (status, body, seconds) in cases {
-            let response =
-                reply(Reply { status: Some(status), next: None, standing: None, body: body.into() });
+            let response = reply(Reply { status: Some(status), body: body.into(), ..Reply::default() });
             assert_eq!(response.headers()[RETRY_AFTER], seconds, "{status} {body}");
         }
     }

@@ -3,7 +3,7 @@
 use std::{fmt::Display, sync::Arc, time::Duration};
 
 use axum::extract::FromRequestParts;
-use bus::{CallError, Context, Reply, Request};
+use bus::{CallError, Context, Reply, Request, SendKey};
 use bytes::Bytes;
 use http::{header::LINK, request::Parts};
 use uuid::Uuid;
@@ -65,11 +65,11 @@ impl Visitor {
         info: &OperationInfo,
         ids: &[SubjectId<'_>],
         body: Bytes,
-        idempotency_key: Option<String>,
+        key: Option<SendKey>,
         timeout: Duration,
     ) -> Result<Reply, CallError> {
         let context = self.exchange.context.clone();
-        let result = self.door.bus.call(info, ids, Request { context, body, idempotency_key, timeout }).await;
+        let result = self.door.bus.call(info, ids, Request { context, body, key, timeout }).await;
         if let Err(error) = result {
             tracing::warn!(operation = info.name, request_id = self.exchange.context.request_id, %error, "no reply");
         }
@@ -90,12 +90,12 @@ impl Caller {
         operation: &Operation<Q, R>,
         ids: &[SubjectId<'_>],
         body: Bytes,
-        idempotency_key: Option<String>,
+        key: Option<SendKey>,
         timeout: Duration,
     ) -> Result<Reply, CallError> {
         let user = self.user();
         let subject_ids: Vec<_> = [&user as SubjectId<'_>].into_iter().chain(ids.iter().copied()).collect();
-        self.visitor.call(&operation.info, &subject_ids, body, idempotency_key, timeout).await
+        self.visitor.call(&operation.info, &subject_ids, body, key, timeout).await
     }
 
     /// Refuses an operation that the credential is not good for.

@@ -135,12 +135,7 @@ impl Credentials {
         proof: Vec<u8>,
         context: &Context,
     ) -> Result<Arc<Identity>, FaultCode> {
-        let request = Request {
-            context: context.clone(),
-            body: proof.into(),
-            idempotency_key: None,
-            timeout: PATIENCE,
-        };
+        let request = Request { context: context.clone(), body: proof.into(), key: None, timeout: PATIENCE };
         let said = match self.bus.call(info, &[], request).await {
             Ok(reply) if reply.status.is_none() => {
                 serde_json::from_slice(&reply.body).map(Arc::new).map_err(|_| FaultCode::Internal)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
-use bus::{CallError, Reply};
+use bus::{CallError, Reply, SendKey};
 use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesUnordered};
 use http::{HeaderMap, request::Parts};
@@ -53,8 +53,20 @@ enum Found {
     Unknown,
 }
 
-/// Before the first look for a turn that says nothing, as most have ended by then.
+/// What is being asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asking {
+    First,
+    /// The same once more, after a pause.
+    Again(Duration),
+    /// That it is in the queue, if it is not.
+    Ensure,
+}
+
+/// Until a send that says nothing is ensured to be in the queue; most have ended by then.
 const FIRST_LOOK: Duration = Duration::from_millis(300);
+/// Between the word that it is in the queue and a look for its turn: from there on only the answer can be lost.
+const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// For the answer to a look.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(300);
 /// After this another look is begun beside one that is not answered: a process that hangs must not hold it up.
@@ -67,12 +79,55 @@ const RIDE_OUT: Duration = Duration::from_secs(3);
 /// Between two such tries.
 const AGAIN: Duration = Duration::from_millis(250);
 
+/// When a send that says nothing is looked after, and how.
+struct Watch {
+    at: Instant,
+    beside: Duration,
+    pause: Duration,
+    /// Whether it is known to be in the queue.
+    is_queued: bool,
+    /// Looks that found no turn.
+    misses: u32,
+}
+
+impl Watch {
+    fn new(began: Instant) -> Self {
+        Self { at: began + FIRST_LOOK, beside: LOOK_BESIDE, pause: SECOND_LOOK, is_queued: false, misses: 0 }
+    }
+
+    /// A look is begun; the next is due though it is not answered.
+    fn look(&mut self) {
+        self.at = Instant::now() + self.beside;
+        self.beside = (self.beside * 4).min(LOOK_RARELY);
+    }
+
+    /// It is in the queue, or was: nothing is to be done for a while.
+    fn rest(&mut self) {
+        self.is_queued = true;
+        self.at = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(LOOK_RARELY);
+    }
+
+    /// Nobody knows of a turn, so it waits in the queue, or is not there any more: lost, or refused in an answer that was lost.
+    /// What is asked for next finds out which; the second time it must be answered.
+    fn miss(&mut self) -> Asking {
+        self.misses += 1;
+        if self.misses < 2 { Asking::Ensure } else { Asking::Again(Duration::ZERO) }
+    }
+
+    /// Whatever was said meanwhile was not heard.
+    fn was_deaf(&mut self) {
+        self.is_queued = true;
+        self.at = Instant::now();
+    }
+}
+
 impl Caller {
     /// Asks for a turn and waits for its outcome, as long as `answer_timeout_s` allows.
     ///
     /// NATS promises nothing: a request, or its answer, is lost with the process that has it. So while nothing is heard the
-    /// turn is looked for by its key, and asked for again if it is not there, or if its outcome is. The same key makes it
-    /// the same turn, however often it is asked for.
+    /// send is ensured to be in the queue, then its turn is looked for by its key, and asked for again if its outcome is there.
+    /// The same key makes it the same turn, however often it is asked for.
     pub async fn send<Q, R>(
         &self,
         operation: &Operation<Q, R>,
@@ -83,44 +138,49 @@ impl Caller {
         self.check_scope(&operation.info)?;
         let began = Instant::now();
         let deadline = began + self.door().answer_timeout;
-        let send = async |pause: Duration| {
+        let send = async |asking: Asking| {
             // A pause of nothing would still cost a tick of the clock.
-            if !pause.is_zero() {
+            if let Asking::Again(pause) = asking
+                && !pause.is_zero()
+            {
                 sleep(pause).await;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let repeated = !pause.is_zero();
-            (repeated, self.call(operation, &[id], body.clone(), Some(key.clone()), left).await)
+            let key = SendKey { key: key.clone(), ensure: asking == Asking::Ensure };
+            (asking, self.call(operation, &[id], body.clone(), Some(key), left).await)
         };
-        let mut sends = FuturesUnordered::from_iter([send(Duration::ZERO)]);
-        let (mut looks, mut look_at) = (FuturesUnordered::new(), began + FIRST_LOOK);
-        let (mut pause, mut beside, mut turn) = (FIRST_LOOK, LOOK_BESIDE, None);
+        let mut sends = FuturesUnordered::from_iter([send(Asking::First)]);
+        let (mut watch, mut looks, mut turn) = (Watch::new(began), FuturesUnordered::new(), None);
+        let mut reconnects = self.door().bus.reconnects();
         loop {
             tokio::select! {
-                Some((repeated, result)) = sends.next() => match result {
+                Some((asking, result)) = sends.next() => match result {
                     Err(CallError::TimedOut) => {}
-                    result if is_away(&result) && began.elapsed() < RIDE_OUT => sends.push(send(AGAIN)),
-                    // It counts like any send, and may be one too many: the one before is under way.
-                    Ok(Reply { status: Some(429), .. }) if repeated => {}
+                    result if is_away(&result) && began.elapsed() < RIDE_OUT => sends.push(send(Asking::Again(AGAIN))),
+                    Ok(Reply { queued: true, .. }) => watch.rest(),
+                    result if is_one_too_many(asking, &result) => watch.rest(),
                     result => return self.answered(result),
                 },
-                () = sleep_until(look_at) => {
-                    looks.push(self.find(&key));
-                    look_at = Instant::now() + beside;
-                    beside = (beside * 4).min(LOOK_RARELY);
+                () = sleep_until(watch.at) => {
+                    if watch.is_queued { looks.push(self.find(&key)) } else { sends.push(send(Asking::Ensure)) }
+                    watch.look();
                 }
                 Some(found) = looks.next() => {
                     match found {
                         // The next look is begun in its time.
                         Found::Unknown => continue,
                         Found::Turn(known) if known.status.is_open() => turn = Some(known.id),
-                        Found::Turn(_) | Found::Nothing => sends.push(send(Duration::from_millis(1))),
+                        Found::Turn(_) => sends.push(send(Asking::Again(Duration::ZERO))),
+                        Found::Nothing => sends.push(send(watch.miss())),
                     }
                     looks.clear();
-                    look_at = Instant::now() + pause;
-                    pause = (pause * 2).min(LOOK_RARELY);
+                    watch.rest();
                 }
+                Ok(()) = reconnects.changed() => watch.was_deaf(),
                 () = sleep_until(deadline) => {
+                    if turn.is_none() && let Found::Turn(known) = self.find(&key).await {
+                        turn = Some(known.id);
+                    }
                     let pending = Fault::new(FaultCode::AnswerPending);
                     return Err(turn.map_or(pending.clone(), |turn| pending.of_turn(turn)).into());
                 }
@@ -151,6 +211,15 @@ fn is_away(result: &Result<Reply, CallError>) -> bool {
         Err(CallError::NoResponders | CallError::Disconnected) => true,
         Ok(Reply { status: Some(503), body, .. }) => serde_json::from_slice::<Problem>(body)
             .is_ok_and(|problem| problem.code == FaultCode::Unavailable),
+        _ => false,
+    }
+}
+
+/// Whether what was asked for besides a send that is under way was refused for being more than is allowed, as it counts like any.
+fn is_one_too_many(asking: Asking, result: &Result<Reply, CallError>) -> bool {
+    match result {
+        Ok(Reply { status: Some(429), .. }) => asking != Asking::First,
+        Ok(Reply { status: Some(503), .. }) => asking == Asking::Ensure && !is_away(result),
         _ => false,
     }
 }

@@ -64,7 +64,7 @@ async fn redrive(config: &Config, letter: &DeadLetter) -> anyhow::Result<Result<
     let request = Request {
         context: Context::default(),
         body: redrive_body().into(),
-        idempotency_key: Some(redrive_key(letter.turn)),
+        key: Some(redrive_key(letter.turn).into()),
         timeout: PATIENCE,
     };
     let reply = bus.call(&REGENERATE_TURN.info, &[&letter.user, &letter.turn], request).await?;

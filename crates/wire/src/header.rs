@@ -20,6 +20,11 @@ pub const NEXT: &str = "Oc-Next";
 pub const RATE_LIMIT: &str = "RateLimit";
 /// How many requests are allowed in which time.
 pub const RATE_LIMIT_POLICY: &str = "RateLimit-Policy";
+/// NATS: `true` on a send that is repeated before anything is heard of it. It is put into the queue if it is not there, and
+/// answered with [`EVENT`] [`QUEUED`] if it is: the outcome goes to the inbox of the one before.
+pub const ENSURE: &str = "Oc-Ensure";
+/// NATS: [`EVENT`] of the answer to an [`ENSURE`] that was not needed.
+pub const QUEUED: &str = "queued";
 /// NATS: the step that a frame tells.
 pub const EVENT: &str = "Oc-Event";
 /// NATS: the number of a frame within its turn, from 1.

@@ -164,7 +164,7 @@ impl Follower {
         let request = Request {
             context: self.caller.context().clone(),
             body: Bytes::new(),
-            idempotency_key: None,
+            key: None,
             timeout: PATIENCE,
         };
         let ids: [&(dyn std::fmt::Display + Sync); 2] = [&self.caller.user(), &self.turn];

@@ -192,7 +192,7 @@ pub async fn subscribed(service: &Bus) {
     let request = bus::Request {
         context: bus::Context::default(),
         body: Bytes::new(),
-        idempotency_key: None,
+        key: None,
         timeout: Duration::from_secs(10),
     };
     let unserved = service.call(&operations::LOG_IN.info, &[], request).await;

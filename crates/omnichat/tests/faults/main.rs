@@ -11,7 +11,7 @@ async fn nothing_is_lost_doubled_or_reordered_whatever_fails() {
     let size = Size {
         seed: 1,
         turns: 8_000,
-        per_s: 30.0,
+        per_s: 60.0,
         faults: 30,
         kinds: What::ALL.to_vec(),
         users: 40,

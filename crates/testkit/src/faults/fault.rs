@@ -61,11 +61,8 @@ pub enum What {
 }
 
 impl What {
-    /// Kinds that two busy cores do not always come back from: they come only when asked for by name.
-    pub const ASKED_FOR: [Self; 1] = [Self::DatabaseLost];
-
-    /// Every other kind that needs no cluster of NATS.
-    pub const ALL: [Self; 15] = [
+    /// Every kind that needs no cluster of NATS.
+    pub const ALL: [Self; 16] = [
         Self::WorkerKilled,
         Self::WorkerFrozen,
         Self::WorkerReplaced,
@@ -77,6 +74,7 @@ impl What {
         Self::LinkCut,
         Self::LinkFrozen,
         Self::LinkLost,
+        Self::DatabaseLost,
         Self::LinkSlow,
         Self::ConsumersDeleted,
         Self::QueueLost,
@@ -102,7 +100,7 @@ impl What {
 
     /// The kind of this name.
     pub fn named(name: &str) -> Option<Self> {
-        let known = Self::ALL.into_iter().chain(Self::ASKED_FOR).chain(Self::CLUSTER);
+        let known = Self::ALL.into_iter().chain(Self::CLUSTER);
         known.into_iter().find(|what| what.name() == name)
     }
 
