@@ -96,15 +96,15 @@ impl Watch {
     }
 
     /// A look is begun; the next is due though it is not answered.
-    fn look(&mut self) {
-        self.at = Instant::now() + self.beside;
+    fn look(&mut self, now: Instant) {
+        self.at = now + self.beside;
         self.beside = (self.beside * 4).min(LOOK_RARELY);
     }
 
     /// It is in the queue, or was: nothing is to be done for a while.
-    fn rest(&mut self) {
+    fn rest(&mut self, now: Instant) {
         self.is_queued = true;
-        self.at = Instant::now() + self.pause;
+        self.at = now + self.pause;
         self.pause = (self.pause * 2).min(LOOK_RARELY);
     }
 
@@ -116,9 +116,9 @@ impl Watch {
     }
 
     /// Whatever was said meanwhile was not heard.
-    fn was_deaf(&mut self) {
+    fn was_deaf(&mut self, now: Instant) {
         self.is_queued = true;
-        self.at = Instant::now();
+        self.at = now;
     }
 }
 
@@ -156,14 +156,16 @@ impl Caller {
             tokio::select! {
                 Some((asking, result)) = sends.next() => match result {
                     Err(CallError::TimedOut) => {}
+                    // The first may be in the queue all the same. The next look is begun in its time.
+                    result if asking == Asking::Ensure && is_away(&result) => {}
                     result if is_away(&result) && began.elapsed() < RIDE_OUT => sends.push(send(Asking::Again(AGAIN))),
-                    Ok(Reply { queued: true, .. }) => watch.rest(),
-                    result if is_one_too_many(asking, &result) => watch.rest(),
+                    Ok(Reply { queued: true, .. }) => watch.rest(Instant::now()),
+                    result if is_one_too_many(asking, &result) => watch.rest(Instant::now()),
                     result => return self.answered(result),
                 },
                 () = sleep_until(watch.at) => {
                     if watch.is_queued { looks.push(self.find(&key)) } else { sends.push(send(Asking::Ensure)) }
-                    watch.look();
+                    watch.look(Instant::now());
                 }
                 Some(found) = looks.next() => {
                     match found {
@@ -174,9 +176,9 @@ impl Caller {
                         Found::Nothing => sends.push(send(watch.miss())),
                     }
                     looks.clear();
-                    watch.rest();
+                    watch.rest(Instant::now());
                 }
-                Ok(()) = reconnects.changed() => watch.was_deaf(),
+                Ok(()) = reconnects.changed() => watch.was_deaf(Instant::now()),
                 () = sleep_until(deadline) => {
                     if turn.is_none() && let Found::Turn(known) = self.find(&key).await {
                         turn = Some(known.id);
@@ -219,7 +221,7 @@ fn is_away(result: &Result<Reply, CallError>) -> bool {
 fn is_one_too_many(asking: Asking, result: &Result<Reply, CallError>) -> bool {
     match result {
         Ok(Reply { status: Some(429), .. }) => asking != Asking::First,
-        Ok(Reply { status: Some(503), .. }) => asking == Asking::Ensure && !is_away(result),
+        Ok(Reply { status: Some(503), .. }) => asking == Asking::Ensure,
         _ => false,
     }
 }
@@ -229,6 +231,27 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn a_silent_send_is_ensured_soon_and_looked_for_rarely() {
+        let began = Instant::now();
+        let mut watch = Watch::new(began);
+        let mut at = Vec::new();
+        for _ in 0..5 {
+            at.push((watch.at - began).as_millis());
+            watch.look(watch.at);
+        }
+        assert_eq!((at, watch.is_queued), (vec![300, 400, 800, 2400, 7400], false));
+        let mut pauses = Vec::new();
+        for _ in 0..3 {
+            watch.rest(began);
+            pauses.push((watch.at - began).as_millis());
+        }
+        assert_eq!((pauses, watch.is_queued), (vec![2000, 4000, 5000], true));
+        assert!(watch.miss() == Asking::Ensure && watch.miss() == Asking::Again(Duration::ZERO));
+        watch.was_deaf(began);
+        assert_eq!(watch.at, began);
+    }
 
     #[test]
     fn a_key_is_given_once_or_not_at_all() {

@@ -2,15 +2,16 @@
 
 use llm::{Message, simulator::answer};
 use serde_json::{Value, json};
-use testkit::{Layout, User, both_layouts, user::text};
+use testkit::{Layout, User, both_layouts, eventually, user::text};
 
-use crate::{NOWHERE, world};
+use crate::{NOWHERE, SOON, world};
 
 both_layouts![
     what_http_can_do_nats_can_do,
     message_pack_is_answered_in_message_pack,
     a_fault_has_the_headers_of_a_service_error,
     both_doors_lead_to_the_same_turn,
+    a_send_is_ensured_to_be_in_the_queue,
     an_answer_goes_to_an_inbox_of_the_caller_or_nowhere,
     the_steps_of_a_turn_are_told_in_order,
     services_tell_what_they_answer_and_how_that_goes,
@@ -138,6 +139,36 @@ async fn both_doors_lead_to_the_same_turn(layout: Layout) {
     let second = over_nats("k2", "hello").await;
     assert_eq!(ana.send_with_key(&conversation, "hello", "k2").await.ok(), second);
     assert_eq!(over_nats("k2", "hi").await["code"], "idempotency_key_reused");
+    assert_eq!(world.provider().calls().len(), 2);
+}
+
+async fn a_send_is_ensured_to_be_in_the_queue(layout: Layout) {
+    let world = world(layout).start().await;
+    let ana = world.user().await;
+    let nats = world.nats_as(&ana).await;
+    let conversation = ana.conversation().await;
+    let send = subject(&ana, &format!("conversations.{conversation}.send"));
+    let ensure = async |key: &str, content: &str| {
+        let body = json!({ "content": content }).to_string();
+        nats.request(&send, &[("Idempotency-Key", key), ("Oc-Ensure", "true")], body).await
+    };
+    let slow = "hi [[sim first_ms=1500]]";
+    let first = tokio::spawn({
+        let (ana, conversation) = (ana.clone(), conversation.clone());
+        async move { ana.send_with_key(&conversation, slow, "k1").await.ok() }
+    });
+    let runs = async || (world.provider().calls().len() == 1).then_some(());
+    eventually("the turn runs", SOON, runs).await;
+    let told = ensure("k1", slow).await;
+    assert_eq!((told.header("Oc-Event"), told.body().len()), ("queued", 0));
+    assert!(!first.is_finished(), "it is told at once");
+    let first = first.await.unwrap();
+    let again = ensure("k1", slow).await;
+    assert_eq!(again.header("Oc-Event"), "queued", "the queue had it");
+
+    let lost = ensure("k2", "hello").await;
+    assert_eq!((lost.header("Oc-Event"), text(&lost.json()["message"]["id"]).is_empty()), ("", false));
+    assert_ne!(lost.json()["message"]["id"], first["message"]["id"]);
     assert_eq!(world.provider().calls().len(), 2);
 }
 
