@@ -12,7 +12,7 @@ async fn nothing_is_lost_doubled_or_reordered_whatever_fails() {
         seed: 1,
         turns: 8_000,
         per_s: 60.0,
-        faults: 30,
+        faults: 32,
         kinds: What::ALL.to_vec(),
         users: 40,
         talks: 5,

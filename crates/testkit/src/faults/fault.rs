@@ -339,8 +339,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_comes_twice_in_thirty_faults() {
-        let size = Size { faults: 30, ..Size::small() };
+    fn every_kind_comes_twice_in_twice_as_many_faults_as_kinds() {
+        let size = Size { faults: 2 * What::ALL.len(), ..Size::small() };
         let faults = schedule(&size);
         for what in What::ALL {
             assert_eq!(faults.iter().filter(|fault| fault.what == what).count(), 2, "{what:?}");
