@@ -12,9 +12,6 @@ use crate::{Bus, Context};
 /// Longer subjects are no inboxes.
 const SUBJECT_BYTES_MAX: usize = 256;
 
-/// What the inboxes of the ingress begin with.
-const INGRESS: &str = "_INBOX.ingress.";
-
 /// An inbox that was checked, the encoding that its owner reads, and what every answer to it tells.
 #[derive(Debug, Clone)]
 pub struct ReplyTo {
@@ -34,7 +31,7 @@ impl ReplyTo {
         };
         let plain = subject.len() <= SUBJECT_BYTES_MAX
             && subject.bytes().all(|byte| byte.is_ascii_graphic() && !b"*>".contains(&byte));
-        (plain && (own || subject.starts_with(INGRESS))).then(|| Self {
+        (plain && (own || subject.starts_with("_INBOX.ingress."))).then(|| Self {
             subject: subject.into(),
             encoding,
             standing: None,
@@ -55,11 +52,6 @@ impl ReplyTo {
     /// The subject, to be carried through the queue.
     pub fn subject(&self) -> &str {
         &self.subject
-    }
-
-    /// Whether it is one of the ingress, which asks in a user's name.
-    pub fn is_of_ingress(&self) -> bool {
-        self.subject.starts_with(INGRESS)
     }
 
     /// The encoding of the answer.

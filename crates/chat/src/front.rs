@@ -150,9 +150,7 @@ impl Front {
             body: incoming.body.clone(),
         };
         check_room(&self.resources, turn.user)?;
-        // The ingress ensures what it has sent and was counted for.
-        let counted = turn.ensure && turn.reply_to.is_of_ingress();
-        if let Some(rate) = self.rate.as_ref().as_ref().filter(|_| !counted) {
+        if let Some(rate) = self.rate.as_ref() {
             turn.reply_to = count(rate, turn.user, incoming)?;
         }
         Ok((turn, wish))
