@@ -42,8 +42,7 @@ impl Bus {
     /// # Errors
     /// [`CallError::Disconnected`] once the connection was closed for good.
     pub async fn listen(&self, user: UserId, turn: TurnId) -> Result<TurnEvents, CallError> {
-        let mut reconnects = self.reconnects.clone();
-        reconnects.mark_unchanged();
+        let reconnects = self.reconnects();
         let subscribed = self.client.subscribe(subject::turn_events(user, turn)).await;
         let told = subscribed.map_err(|_| CallError::Disconnected)?;
         Ok(TurnEvents { told, reconnects })

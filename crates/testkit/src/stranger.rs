@@ -71,7 +71,20 @@ impl Stranger {
 
     /// Publishes a request whose answer goes to `reply_to`.
     pub async fn publish(&self, subject: &str, reply_to: &str, body: impl Into<Bytes>) {
-        let published = self.0.publish_with_reply(subject.to_owned(), reply_to.to_owned(), body.into()).await;
+        self.publish_with(subject, reply_to, &[], body).await;
+    }
+
+    /// As [`Stranger::publish`], with headers.
+    pub async fn publish_with(
+        &self,
+        subject: &str,
+        reply_to: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) {
+        let (subject, reply_to) = (subject.to_owned(), reply_to.to_owned());
+        let published =
+            self.0.publish_with_reply_and_headers(subject, reply_to, map(headers), body.into()).await;
         published.expect("published");
         self.flush().await;
     }

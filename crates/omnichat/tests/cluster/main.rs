@@ -12,7 +12,7 @@ async fn nothing_is_lost_doubled_or_reordered_whichever_node_fails() {
         seed: 1,
         turns: 3_000,
         per_s: 45.0,
-        faults: 8,
+        faults: 9,
         kinds: What::CLUSTER.to_vec(),
         users: 20,
         talks: 10,

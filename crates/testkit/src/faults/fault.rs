@@ -82,8 +82,9 @@ impl What {
     ];
 
     /// Those of a run on a cluster of NATS, as often as each should come.
-    pub const CLUSTER: [Self; 8] = [
+    pub const CLUSTER: [Self; 9] = [
         Self::WorkerKilled,
+        Self::IngressKilled,
         Self::LeaderKilled,
         Self::LeaderKilled,
         Self::NodeKilled,
