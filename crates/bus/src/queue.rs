@@ -32,10 +32,6 @@ const PENDING_MAX: usize = 10_000;
 const BEING_STORED: u64 = 10158;
 /// JetStream's error code for "a bound of the stream is reached".
 const FULL: u64 = 10077;
-/// JetStream's error code for "the message before is not the one that was expected".
-const NOT_EXPECTED: u64 = 10070;
-/// Expected as the id of the message before, so that what only asks is never stored: the stream looks for a duplicate first.
-const NEVER: &str = "never";
 /// What its description says if that is the bound of the subject; otherwise it is one of the stream as a whole.
 const OF_SUBJECT: &str = "per subject";
 
@@ -50,7 +46,7 @@ pub struct QueuedTurn {
     pub conversation: ConversationId,
     /// Sends with the same key are the same turn.
     pub idempotency_key: Option<String>,
-    /// Whether to ask only if the stream has it.
+    /// Whether its sender waits for the outcome at another inbox already, and wants to know only that it is in the queue.
     pub ensure: bool,
     /// The inbox that waits for the outcome.
     pub reply_to: ReplyTo,
@@ -62,15 +58,13 @@ pub struct QueuedTurn {
     pub body: Bytes,
 }
 
-/// What the stream says.
+/// The stream has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enqueued {
-    /// It has it, as a new message.
+    /// As a new message.
     New,
     /// It had it before: a send with this key came within the stream's window of duplicates.
     Duplicate,
-    /// It does not have it, and was only asked.
-    Missing,
 }
 
 /// Why the stream does not have it, as far as is known.
@@ -248,9 +242,6 @@ impl Queue {
 fn headers(turn: &QueuedTurn, message_id: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id);
-    if turn.ensure {
-        headers.insert(async_nats::header::NATS_EXPECTED_LAST_MESSAGE_ID, NEVER);
-    }
     headers.insert(header::TURN, turn.turn.to_string());
     headers.insert(header::REPLY, turn.reply_to.subject());
     headers.insert(header::CONTENT_TYPE, turn.encoding.media_type());
@@ -272,9 +263,6 @@ fn read_ack(message: &Message) -> Option<Outcome> {
         Ok(PubAck { error: Some(ApiError { err_code: NO_LEADER | BEING_STORED, .. }), .. }) => None,
         Ok(PubAck { error: Some(ApiError { err_code: FULL, description }), .. }) => {
             Some(Err(if description.contains(OF_SUBJECT) { QueueError::Full } else { QueueError::AllFull }))
-        }
-        Ok(PubAck { error: Some(ApiError { err_code: NOT_EXPECTED, .. }), .. }) => {
-            Some(Ok(Enqueued::Missing))
         }
         Ok(PubAck { error: Some(error), .. }) => Some(Err(QueueError::Refused(error.err_code))),
         Ok(PubAck { duplicate: true, .. }) => Some(Ok(Enqueued::Duplicate)),

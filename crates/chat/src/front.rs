@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bus::{Context, Enqueued, Incoming, Queue, QueueError, QueuedTurn, ReplyTo};
+use bus::{Enqueued, Incoming, Queue, QueueError, QueuedTurn, ReplyTo};
 use host::{
     limit::{Excess, RateLimit},
     share::Full,
@@ -28,19 +28,40 @@ pub async fn start(
     limits: &Limits,
     partitions: u16,
 ) -> Result<(), bus::SubscribeError> {
-    let rate = Arc::new(RateLimit::new(TURNS.name, limits.turns_per_user_per_min));
-    let (shared, counts) = (resources.clone(), rate.clone());
+    let shared = resources.clone();
     let queue = Queue::start(&resources.bus, move |queue, turn, outcome| {
-        if outcome == Ok(Enqueued::New) {
-            return;
+        let (queue, shared) = (queue.clone(), shared.clone());
+        match outcome {
+            Ok(Enqueued::New) => {}
+            Ok(Enqueued::Duplicate) if turn.ensure => {
+                shared
+                    .clone()
+                    .drain
+                    .spawn("queued", async move { shared.bus.reply_queued(&turn.reply_to).await });
+            }
+            // The first send with this key is in the queue, or was: this one asks its owner for the same outcome.
+            Ok(Enqueued::Duplicate) => {
+                let partition = wire::subject::partition_of(turn.conversation, partitions);
+                shared
+                    .clone()
+                    .drain
+                    .spawn("repeated send", async move { queue.repeat(partition, turn).await });
+            }
+            Err(error) => {
+                let fault = fault_of(error);
+                shared.clone().drain.spawn("refused send", async move {
+                    bus::observe(&operations::SEND_MESSAGE.info, Instant::now(), Some(&fault));
+                    shared.bus.reply_fault(&turn.reply_to, &fault, &turn.context).await;
+                });
+            }
         }
-        let front = Front { resources: shared.clone(), queue: queue.clone(), rate: counts.clone() };
-        shared
-            .drain
-            .spawn("known or refused send", async move { front.settle(turn, outcome, partitions).await });
     })
     .await?;
-    let front = Front { resources: resources.clone(), queue, rate };
+    let front = Front {
+        resources: resources.clone(),
+        queue,
+        rate: Arc::new(RateLimit::new(TURNS.name, limits.turns_per_user_per_min)),
+    };
     for operation in [&operations::SEND_MESSAGE.info, &operations::REGENERATE_TURN.info] {
         let front = front.clone();
         let take = move |incoming: Incoming| {
@@ -80,46 +101,17 @@ impl Front {
                 self.resources.drain.spawn("look up branch", async move {
                     match front.look_up(turn, wish).await {
                         Ok(turn) => front.queue.put(turn).await,
-                        Err(fault) => {
-                            front.refuse(operation, &incoming.reply_to, &incoming.context, fault).await
-                        }
+                        Err(fault) => front.refuse(operation, &incoming, fault).await,
                     }
                 });
             }
-            Err(fault) => self.refuse(operation, &incoming.reply_to, &incoming.context, fault).await,
+            Err(fault) => self.refuse(operation, &incoming, fault).await,
         }
     }
 
-    /// What the stream said of a send that is not new in it.
-    async fn settle(&self, mut turn: QueuedTurn, outcome: bus::queue::Outcome, partitions: u16) {
-        let fault = match outcome {
-            Ok(Enqueued::New) => return,
-            Ok(Enqueued::Duplicate) if turn.ensure => {
-                return self.resources.bus.reply_queued(&turn.reply_to).await;
-            }
-            // The first send with this key is in the queue, or was: this one asks its owner for the same outcome.
-            Ok(Enqueued::Duplicate) => {
-                let partition = wire::subject::partition_of(turn.conversation, partitions);
-                return self.queue.repeat(partition, turn).await;
-            }
-            Ok(Enqueued::Missing) => match self.count(turn.user, &mut turn.reply_to) {
-                Ok(()) => return self.queue.put(QueuedTurn { ensure: false, ..turn }).await,
-                Err(fault) => fault,
-            },
-            Err(error) => fault_of(error),
-        };
-        self.refuse(&operations::SEND_MESSAGE.info, &turn.reply_to, &turn.context, fault).await;
-    }
-
-    async fn refuse(
-        &self,
-        operation: &'static OperationInfo,
-        reply_to: &ReplyTo,
-        context: &Context,
-        fault: Fault,
-    ) {
+    async fn refuse(&self, operation: &'static OperationInfo, incoming: &Incoming, fault: Fault) {
         bus::observe(operation, Instant::now(), Some(&fault));
-        self.resources.bus.reply_fault(reply_to, &fault, context).await;
+        self.resources.bus.reply_fault(&incoming.reply_to, &fault, &incoming.context).await;
     }
 
     /// Checks all that can be checked without looking anything up. Only what could become a turn counts.
@@ -158,27 +150,10 @@ impl Front {
             body: incoming.body.clone(),
         };
         check_room(&self.resources, turn.user)?;
-        // What only asks is counted when it becomes a turn.
-        if !turn.ensure {
-            let counted = self.count(turn.user, &mut turn.reply_to);
-            incoming.reply_to = turn.reply_to.clone();
-            counted?;
+        if let Some(rate) = self.rate.as_ref() {
+            turn.reply_to = count(rate, turn.user, incoming)?;
         }
         Ok((turn, wish))
-    }
-
-    /// Counts a turn against what its user may send, whichever door it came through. Whatever is answered tells what is left.
-    fn count(&self, user: UserId, reply_to: &mut ReplyTo) -> Result<(), Fault> {
-        let Some(rate) = self.rate.as_ref() else { return Ok(()) };
-        let (standing, counted) = match rate.take(&user) {
-            Ok(standing) => (standing, Ok(())),
-            Err(Excess { standing, retry_after_s }) => {
-                let fault = Fault::because(FaultCode::RateLimited, "Too many messages in a minute");
-                (standing, Err(fault.retry_after(retry_after_s)))
-            }
-        };
-        *reply_to = reply_to.clone().with_standing(standing.into());
-        counted
     }
 
     /// Finds out where a branch begins, and writes it into the turn's body. Turns and messages are facts, so it holds.
@@ -221,6 +196,22 @@ fn check_room(resources: &Resources, user: UserId) -> Result<(), Fault> {
             Fault::new(FaultCode::Overloaded).retry_after(SOON_S)
         }
     })
+}
+
+/// Counts a turn against what its user may send, whichever door it came through. Whatever is answered tells what is left.
+fn count(rate: &RateLimit<UserId>, user: UserId, incoming: &mut Incoming) -> Result<ReplyTo, Fault> {
+    let taken = rate.take(&user);
+    let standing = match &taken {
+        Ok(standing) | Err(Excess { standing, .. }) => standing.clone(),
+    };
+    incoming.reply_to = incoming.reply_to.clone().with_standing(standing.into());
+    match taken {
+        Ok(_) => Ok(incoming.reply_to.clone()),
+        Err(Excess { retry_after_s, .. }) => {
+            let fault = Fault::because(FaultCode::RateLimited, "Too many messages in a minute");
+            Err(fault.retry_after(retry_after_s))
+        }
+    }
 }
 
 /// Refuses a model that is not configured, by the nearest names.

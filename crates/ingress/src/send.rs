@@ -63,9 +63,9 @@ enum Asking {
     Ensure,
 }
 
-/// Until a send that says nothing is ensured to be in the queue; most have ended by then.
+/// Before the first look for a turn that says nothing, as most have ended by then.
 const FIRST_LOOK: Duration = Duration::from_millis(300);
-/// Between the word that it is in the queue and a look for its turn: from there on only the answer can be lost.
+/// Between the word that it is in the queue, or runs, and the next look: from there on only the answer can be lost.
 const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// For the answer to a look.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(300);
@@ -79,46 +79,36 @@ const RIDE_OUT: Duration = Duration::from_secs(3);
 /// Between two such tries.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// When a send that says nothing is looked after, and how.
+/// When a turn that says nothing is looked for.
 struct Watch {
     at: Instant,
     beside: Duration,
     pause: Duration,
-    /// Whether it is known to be in the queue.
-    is_queued: bool,
-    /// Looks that found no turn.
-    misses: u32,
+    /// How often the send was said to be in the queue.
+    queued: u32,
 }
 
 impl Watch {
     fn new(began: Instant) -> Self {
-        Self { at: began + FIRST_LOOK, beside: LOOK_BESIDE, pause: SECOND_LOOK, is_queued: false, misses: 0 }
+        Self { at: began + FIRST_LOOK, beside: LOOK_BESIDE, pause: SECOND_LOOK, queued: 0 }
     }
 
-    /// A look is begun; the next is due though it is not answered.
+    /// A look is begun; the next is due though it, or what is asked for because of it, is not answered.
     fn look(&mut self, now: Instant) {
         self.at = now + self.beside;
         self.beside = (self.beside * 4).min(LOOK_RARELY);
     }
 
-    /// It is in the queue, or was: nothing is to be done for a while.
+    /// It is there: nothing is to be done for a while.
     fn rest(&mut self, now: Instant) {
-        self.is_queued = true;
         self.at = now + self.pause;
         self.pause = (self.pause * 2).min(LOOK_RARELY);
     }
 
-    /// Nobody knows of a turn, so it waits in the queue, or is not there any more: lost, or refused in an answer that was lost.
-    /// What is asked for next finds out which; the second time it must be answered.
-    fn miss(&mut self) -> Asking {
-        self.misses += 1;
-        if self.misses < 2 { Asking::Ensure } else { Asking::Again(Duration::ZERO) }
-    }
-
-    /// Whatever was said meanwhile was not heard.
-    fn was_deaf(&mut self, now: Instant) {
-        self.is_queued = true;
-        self.at = now;
+    /// No turn was found: it waits in the queue, or was lost, or was refused in an answer that was lost. What is asked for next
+    /// finds out which; when it was in the queue twice it must be answered.
+    const fn missed(&self) -> Asking {
+        if self.queued < 2 { Asking::Ensure } else { Asking::Again(Duration::ZERO) }
     }
 }
 
@@ -126,8 +116,8 @@ impl Caller {
     /// Asks for a turn and waits for its outcome, as long as `answer_timeout_s` allows.
     ///
     /// NATS promises nothing: a request, or its answer, is lost with the process that has it. So while nothing is heard the
-    /// send is ensured to be in the queue, then its turn is looked for by its key, and asked for again if its outcome is there.
-    /// The same key makes it the same turn, however often it is asked for.
+    /// turn is looked for by its key. If it is not there, the send is ensured to be in the queue; if its outcome is there, it is
+    /// asked for again. The same key makes it the same turn, however often it is asked for.
     pub async fn send<Q, R>(
         &self,
         operation: &Operation<Q, R>,
@@ -159,26 +149,35 @@ impl Caller {
                     // The first may be in the queue all the same. The next look is begun in its time.
                     result if asking == Asking::Ensure && is_away(&result) => {}
                     result if is_away(&result) && began.elapsed() < RIDE_OUT => sends.push(send(Asking::Again(AGAIN))),
-                    Ok(Reply { queued: true, .. }) => watch.rest(Instant::now()),
+                    Ok(Reply { queued: true, .. }) => {
+                        watch.queued += 1;
+                        watch.rest(Instant::now());
+                    }
                     result if is_one_too_many(asking, &result) => watch.rest(Instant::now()),
                     result => return self.answered(result),
                 },
                 () = sleep_until(watch.at) => {
-                    if watch.is_queued { looks.push(self.find(&key)) } else { sends.push(send(Asking::Ensure)) }
+                    looks.push(self.find(&key));
                     watch.look(Instant::now());
                 }
                 Some(found) = looks.next() => {
                     match found {
                         // The next look is begun in its time.
                         Found::Unknown => continue,
-                        Found::Turn(known) if known.status.is_open() => turn = Some(known.id),
-                        Found::Turn(_) => sends.push(send(Asking::Again(Duration::ZERO))),
-                        Found::Nothing => sends.push(send(watch.miss())),
+                        Found::Nothing => sends.push(send(watch.missed())),
+                        Found::Turn(known) => {
+                            if known.status.is_open() {
+                                turn = Some(known.id);
+                            } else {
+                                sends.push(send(Asking::Again(Duration::ZERO)));
+                            }
+                            watch.rest(Instant::now());
+                        }
                     }
                     looks.clear();
-                    watch.rest(Instant::now());
                 }
-                Ok(()) = reconnects.changed() => watch.was_deaf(Instant::now()),
+                // Whatever was said meanwhile was not heard.
+                Ok(()) = reconnects.changed() => watch.at = Instant::now(),
                 () = sleep_until(deadline) => {
                     if turn.is_none() && let Found::Turn(known) = self.find(&key).await {
                         turn = Some(known.id);
@@ -233,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_silent_send_is_ensured_soon_and_looked_for_rarely() {
+    fn what_is_silent_is_looked_for_soon_and_what_is_there_rarely() {
         let began = Instant::now();
         let mut watch = Watch::new(began);
         let mut at = Vec::new();
@@ -241,16 +240,16 @@ mod tests {
             at.push((watch.at - began).as_millis());
             watch.look(watch.at);
         }
-        assert_eq!((at, watch.is_queued), (vec![300, 400, 800, 2400, 7400], false));
+        assert_eq!(at, [300, 400, 800, 2400, 7400]);
         let mut pauses = Vec::new();
         for _ in 0..3 {
             watch.rest(began);
             pauses.push((watch.at - began).as_millis());
         }
-        assert_eq!((pauses, watch.is_queued), (vec![2000, 4000, 5000], true));
-        assert!(watch.miss() == Asking::Ensure && watch.miss() == Asking::Again(Duration::ZERO));
-        watch.was_deaf(began);
-        assert_eq!(watch.at, began);
+        assert_eq!(pauses, [2000, 4000, 5000]);
+        assert!(watch.missed() == Asking::Ensure);
+        watch.queued = 2;
+        assert!(watch.missed() == Asking::Again(Duration::ZERO));
     }
 
     #[test]
