@@ -236,7 +236,7 @@ impl Message {
     fn do_meanwhile(&mut self, dice: &mut Dice, faulty: bool) {
         self.meanwhile = match dice.between(0, 99) {
             0..=4 => Meanwhile::Watch { leaves: dice.between(0, LEAVES_MAX) as u8 },
-            5..=7 if faulty => Meanwhile::Cancel { after_ms: dice.between(0, 1500) },
+            5..=7 if faulty => Meanwhile::Cancel { after_ms: dice.between(0, 700) },
             _ => return,
         };
         if self.fate == Fate::Answered("") {
