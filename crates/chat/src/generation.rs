@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::FutureExt;
 use llm::{Answering, CallError, Event, FinishReason, Message, Prompt};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
@@ -208,9 +209,11 @@ impl Call<'_> {
         let mut shown = 0;
         let mut frame_due: Option<tokio::time::Instant> = None;
         loop {
-            let event = match frame_due {
-                None => Some(answering.next().await?),
-                Some(due) => tokio::select! {
+            // Of what has come already there is often more: for that no timer is set.
+            let event = match (answering.next().now_or_never(), frame_due) {
+                (Some(event), _) => Some(event?),
+                (None, None) => Some(answering.next().await?),
+                (None, Some(due)) => tokio::select! {
                     biased;
                     event = answering.next() => Some(event?),
                     () = tokio::time::sleep_until(due) => None,

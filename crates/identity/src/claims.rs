@@ -1,5 +1,7 @@
 //! What an access token says, once its signature was found good.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -25,6 +27,11 @@ pub struct Claims {
 }
 
 impl Claims {
+    /// From when on it is taken no more: a while after its end, as clocks may differ.
+    pub fn good_until(&self) -> OffsetDateTime {
+        self.expires_at + Duration::from_secs(LEEWAY_S)
+    }
+
     /// Its user, as a caller.
     pub const fn principal(&self) -> Principal {
         Principal::of_token(self.user)

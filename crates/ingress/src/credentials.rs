@@ -12,6 +12,7 @@ use identity::{ApiKey, Verifier};
 use moka::{future::Cache, ops::compute::Op};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
 use wire::{
     ApiKeyProof, Encoding, Fault, FaultCode, Identity, OperationInfo, SessionProof,
     operations::{CHECK_API_KEY, CHECK_SESSION},
@@ -41,13 +42,32 @@ pub(crate) struct Credentials {
     known: Cache<[u8; 32], Known>,
 }
 
+/// To the auth service.
+struct Question {
+    info: &'static OperationInfo,
+    proof: Vec<u8>,
+    /// When a token ends.
+    until: Option<OffsetDateTime>,
+}
+
 #[derive(Clone)]
 struct Known {
     said: Result<Arc<Identity>, FaultCode>,
     at: Instant,
+    /// When it ends, if it does.
+    until: Option<OffsetDateTime>,
 }
 
 impl Known {
+    fn new(said: Result<Arc<Identity>, FaultCode>, until: Option<OffsetDateTime>) -> Self {
+        let until = until.or(said.as_ref().ok().and_then(|identity| identity.expires_at));
+        Self { said, at: Instant::now(), until }
+    }
+
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| until <= wire::now())
+    }
+
     fn is_fresh(&self) -> bool {
         let for_how_long = match &self.said {
             Ok(_) => GOOD_FOR,
@@ -75,8 +95,23 @@ impl Credentials {
 
     /// Whose it is, and what it may be used for.
     pub async fn prove(&self, credential: &str, context: &Context) -> Result<Arc<Identity>, Fault> {
-        // What is forged ends here, without a call.
-        let (info, proof, ends) = if ApiKey::is_meant_by(credential) {
+        let key = hash(credential);
+        let known = match self.known.get(&key).await.filter(Known::is_fresh) {
+            // Its signature was found good when it was asked about: the same text has the same.
+            Some(known) => known,
+            None => self.find_out(key, self.read(credential)?, context).await?,
+        };
+        if known.is_over() { Err(FaultCode::TokenExpired.into()) } else { known.said.map_err(Fault::new) }
+    }
+
+    /// It is to be asked about again: its session has just been ended.
+    pub async fn forget(&self, credential: &str) {
+        self.known.invalidate(&hash(credential)).await;
+    }
+
+    /// What to ask about it. What is forged ends here, without a call.
+    fn read(&self, credential: &str) -> Result<Question, Fault> {
+        let (info, proof, until) = if ApiKey::is_meant_by(credential) {
             ApiKey::parse(credential).ok_or(FaultCode::InvalidToken)?;
             let proof = ApiKeyProof { api_key: credential.to_owned() };
             (&CHECK_API_KEY.info, Encoding::Json.encode(&proof), None)
@@ -87,46 +122,30 @@ impl Credentials {
                 session_id: claims.session_id,
                 expires_at: claims.expires_at,
             };
-            (&CHECK_SESSION.info, Encoding::Json.encode(&proof), Some(claims.expires_at))
+            (&CHECK_SESSION.info, Encoding::Json.encode(&proof), Some(claims.good_until()))
         };
-        let proof = proof.map_err(|_| FaultCode::Internal)?;
-        let said = self.known(credential, info, proof, context).await;
-        let identity = said.map_err(Fault::new)?;
-        let over = ends.or(identity.expires_at).is_some_and(|end| ends.is_none() && end <= wire::now());
-        if over { Err(FaultCode::TokenExpired.into()) } else { Ok(identity) }
-    }
-
-    /// It is to be asked about again: its session has just been ended.
-    pub async fn forget(&self, credential: &str) {
-        self.known.invalidate(&hash(credential)).await;
+        Ok(Question { info, proof: proof.map_err(|_| FaultCode::Internal)?, until })
     }
 
     /// What is known, or found out now; of many at a time one asks.
-    async fn known(
+    async fn find_out(
         &self,
-        credential: &str,
-        info: &OperationInfo,
-        proof: Vec<u8>,
+        key: [u8; 32],
+        question: Question,
         context: &Context,
-    ) -> Result<Arc<Identity>, FaultCode> {
-        let key = hash(credential);
-        if let Some(known) = self.known.get(&key).await.filter(Known::is_fresh) {
-            return known.said;
-        }
+    ) -> Result<Known, FaultCode> {
         let asked = self.known.entry(key).and_compute_with(async |entry| {
             let before = entry.map(|entry| entry.into_value());
             if before.as_ref().is_some_and(Known::is_fresh) {
                 return Op::Nop;
             }
+            let Question { info, proof, until } = question;
             match self.ask(info, proof, context).await {
                 Err(FaultCode::Unavailable) if before.as_ref().is_some_and(Known::may_stand_in) => Op::Nop,
-                said => Op::Put(Known { said, at: Instant::now() }),
+                said => Op::Put(Known::new(said, until)),
             }
         });
-        match asked.await.into_entry() {
-            Some(entry) => entry.into_value().said,
-            None => Err(FaultCode::Unavailable),
-        }
+        asked.await.into_entry().map(|entry| entry.into_value()).ok_or(FaultCode::Unavailable)
     }
 
     async fn ask(

@@ -71,8 +71,8 @@ const SECOND_LOOK: Duration = Duration::from_secs(2);
 const LOOK_TIMEOUT: Duration = Duration::from_millis(300);
 /// After this another look is begun beside one that is not answered: a process that hangs must not hold it up.
 const LOOK_BESIDE: Duration = Duration::from_millis(100);
-/// The pauses grow, those after a look that is not answered faster, up to this: who is not answered because too much is asked
-/// must not ask for more.
+/// The pauses double up to this: who is not answered because too much is asked must not ask for more. A worker that hangs gets
+/// its share of the looks for a good second, so there must be some in that time.
 const LOOK_RARELY: Duration = Duration::from_secs(5);
 /// As long as the services are away, a send is tried again: they are likely being replaced.
 const RIDE_OUT: Duration = Duration::from_secs(3);
@@ -96,7 +96,7 @@ impl Watch {
     /// A look is begun; the next is due though it, or what is asked for because of it, is not answered.
     fn look(&mut self, now: Instant) {
         self.at = now + self.beside;
-        self.beside = (self.beside * 4).min(LOOK_RARELY);
+        self.beside = (self.beside * 2).min(LOOK_RARELY);
     }
 
     /// It is there: nothing is to be done for a while.
@@ -240,7 +240,7 @@ mod tests {
             at.push((watch.at - began).as_millis());
             watch.look(watch.at);
         }
-        assert_eq!(at, [300, 400, 800, 2400, 7400]);
+        assert_eq!(at, [300, 400, 600, 1000, 1800]);
         let mut pauses = Vec::new();
         for _ in 0..3 {
             watch.rest(began);

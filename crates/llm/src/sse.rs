@@ -57,7 +57,7 @@ impl Parser {
                 self.input.advance(1);
             }
         }
-        let end = self.input.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+        let end = memchr::memchr2(b'\n', b'\r', &self.input);
         let part = &self.input[..end.unwrap_or(self.input.len())];
         append(&mut self.line, part)?;
         self.input.advance(part.len());

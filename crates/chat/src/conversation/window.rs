@@ -143,40 +143,44 @@ impl Window {
             exchange.answer = answer;
             exchange.ended = true;
         }
+        if self.is_within_bounds() {
+            return;
+        }
         // Where the active path ends, also if another answer that is still awaited does not come.
-        let ends = [self.newest(), self.last(|exchange| !exchange.adds_nothing())];
-        let mut kept = HashSet::new();
-        for end in ends.into_iter().flatten() {
-            kept.insert(end);
-            kept.extend(self.told_after(Some(end)).0);
-        }
-        if let Some(held) = self.held {
-            kept.extend(self.told_after(Some(held)).0);
-        }
-        let awaited = |(turn, exchange): &(&TurnId, &Exchange)| !exchange.ended || self.held == Some(**turn);
-        for (turn, exchange) in self.exchanges.iter().filter(awaited) {
-            kept.insert(*turn);
-            kept.extend(self.told_after(exchange.parent).0);
-        }
+        let ends = [self.newest(), self.last(|exchange| !exchange.adds_nothing()), self.held];
+        let wanted = |(turn, exchange): &(&TurnId, &Exchange)| !exchange.ended || self.held == Some(**turn);
+        let wanted = self.exchanges.iter().filter(wanted);
+        let mut kept: HashSet<_> =
+            wanted.clone().map(|(turn, _)| *turn).chain(ends.into_iter().flatten()).collect();
+        let paths = wanted.map(|(_, exchange)| exchange.parent).chain(ends);
+        kept.extend(paths.flat_map(|end| self.told_after(end).0).map(|(turn, _)| turn));
         self.exchanges.retain(|turn, _| kept.contains(turn));
+    }
+
+    /// Whether all that is here may be told at once: then nothing need be forgotten.
+    fn is_within_bounds(&self) -> bool {
+        let sizes = self.exchanges.values().map(|exchange| (exchange.messages(), exchange.bytes()));
+        let (messages, bytes) = sizes.fold((1, 0), |(m, b), (messages, bytes)| (m + messages, b + bytes));
+        messages <= self.messages_max && bytes <= self.bytes_max
     }
 
     /// The turns that one is told of which follows `turn`, newest first, as far back as the bounds allow; and by which of
     /// them what is older is left out, if there is any.
-    fn told_after(&self, turn: Option<TurnId>) -> (Vec<TurnId>, Option<LeftOut>) {
+    fn told_after(&self, turn: Option<TurnId>) -> (Vec<(TurnId, &Exchange)>, Option<LeftOut>) {
         let (mut next, mut messages, mut bytes) = (turn, 1, 0);
         let mut told = Vec::new();
         while let Some(turn) = next {
+            let exchange = self.exchanges.get(&turn);
             // What is not here any more was beyond a bound when it was; a turn has two messages, but for a few.
-            let (more, size) = self.exchanges.get(&turn).map_or((2, 1), |it| (it.messages(), it.bytes()));
+            let (more, size) = exchange.map_or((2, 1), |it| (it.messages(), it.bytes()));
             if messages + more > self.messages_max {
                 return (told, Some(LeftOut::ByMessages));
             }
-            let Some(exchange) = self.exchanges.get(&turn).filter(|_| bytes + size <= self.bytes_max) else {
+            let Some(exchange) = exchange.filter(|_| bytes + size <= self.bytes_max) else {
                 return (told, Some(LeftOut::ByBytes));
             };
             (messages, bytes, next) = (messages + more, bytes + size, exchange.parent);
-            told.push(turn);
+            told.push((turn, exchange));
         }
         (told, None)
     }
@@ -189,7 +193,7 @@ impl Window {
         let asked = self.exchanges.get(&turn)?;
         let (before, left_out) = self.told_after(asked.parent);
         let mut told = Vec::with_capacity(2 * before.len() + 1);
-        for exchange in before.iter().rev().filter_map(|turn| self.exchanges.get(turn)) {
+        for (_, exchange) in before.iter().rev() {
             told.push(Message::user(exchange.question.clone()));
             told.extend(exchange.answer.clone().map(Message::assistant));
         }

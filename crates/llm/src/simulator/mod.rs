@@ -43,7 +43,7 @@ pub struct Options {
     pub chunk_ms: u64,
     /// What `GET /v1/models` lists.
     pub models: Vec<String>,
-    /// How many calls the log holds; older ones are forgotten. Default 200,000.
+    /// How many calls the log holds; older ones are forgotten. With 0 no digests of prompts are made. Default 200,000.
     pub log_calls_max: usize,
     /// Keep every prompt in the log, at most 256 MiB of them. Default true; a bench turns it off.
     pub log_prompts: bool,

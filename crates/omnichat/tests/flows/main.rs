@@ -25,6 +25,7 @@ mod nats_door;
 mod projects;
 mod prompts;
 mod provider_faults;
+mod residents;
 mod sessions;
 mod streams;
 mod subscriptions;
