@@ -66,13 +66,12 @@ enum Asking {
 /// Before the first look for a turn that says nothing, as most have ended by then.
 const FIRST_LOOK: Duration = Duration::from_millis(300);
 /// Between the word that it is in the queue, or runs, and the next look: from there on only the answer can be lost.
-const SECOND_LOOK: Duration = Duration::from_secs(2);
+const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// For the answer to a look.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(300);
 /// After this another look is begun beside one that is not answered: a process that hangs must not hold it up.
 const LOOK_BESIDE: Duration = Duration::from_millis(100);
-/// The pauses double up to this: who is not answered because too much is asked must not ask for more. A worker that hangs gets
-/// its share of the looks for a good second, so there must be some in that time.
+/// The pauses grow up to this: who is not answered because too much is asked must not ask for more.
 const LOOK_RARELY: Duration = Duration::from_secs(5);
 /// As long as the services are away, a send is tried again: they are likely being replaced.
 const RIDE_OUT: Duration = Duration::from_secs(3);
@@ -81,8 +80,8 @@ const AGAIN: Duration = Duration::from_millis(250);
 
 /// When a turn that says nothing is looked for.
 struct Watch {
+    began: Instant,
     at: Instant,
-    beside: Duration,
     pause: Duration,
     /// How often the send was said to be in the queue.
     queued: u32,
@@ -90,13 +89,13 @@ struct Watch {
 
 impl Watch {
     fn new(began: Instant) -> Self {
-        Self { at: began + FIRST_LOOK, beside: LOOK_BESIDE, pause: SECOND_LOOK, queued: 0 }
+        Self { began, at: began + FIRST_LOOK, pause: SECOND_LOOK, queued: 0 }
     }
 
-    /// A look is begun; the next is due though it, or what is asked for because of it, is not answered.
+    /// A look is begun; the next is due though it, or what is asked for because of it, is not answered: after a third of the
+    /// time that has passed. A worker that hangs gets its share of both for a good second, so there must be several in that time.
     fn look(&mut self, now: Instant) {
-        self.at = now + self.beside;
-        self.beside = (self.beside * 2).min(LOOK_RARELY);
+        self.at = now + ((now - self.began) / 3).clamp(LOOK_BESIDE, LOOK_RARELY);
     }
 
     /// It is there: nothing is to be done for a while.
@@ -236,17 +235,17 @@ mod tests {
         let began = Instant::now();
         let mut watch = Watch::new(began);
         let mut at = Vec::new();
-        for _ in 0..5 {
+        for _ in 0..8 {
             at.push((watch.at - began).as_millis());
             watch.look(watch.at);
         }
-        assert_eq!(at, [300, 400, 600, 1000, 1800]);
+        assert_eq!(at, [300, 400, 533, 711, 948, 1264, 1685, 2247]);
         let mut pauses = Vec::new();
         for _ in 0..3 {
             watch.rest(began);
             pauses.push((watch.at - began).as_millis());
         }
-        assert_eq!(pauses, [2000, 4000, 5000]);
+        assert_eq!(pauses, [1000, 2000, 4000]);
         assert!(watch.missed() == Asking::Ensure);
         watch.queued = 2;
         assert!(watch.missed() == Asking::Again(Duration::ZERO));
