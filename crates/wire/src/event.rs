@@ -8,6 +8,9 @@ use crate::{Answer, Problem, TurnId};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum TurnEvent {
+    /// The queue has the turn. It is told only to whoever asked for steps, and names no turn: a repeated send is the turn of the
+    /// first.
+    Queued,
     /// Postgres has the turn: from here on it cannot be lost.
     Accepted {
         /// The turn.
@@ -55,6 +58,7 @@ impl TurnEvent {
     /// The name of the step, as in the `Oc-Event` header.
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Queued => "queued",
             Self::Accepted { .. } => "accepted",
             Self::Started { .. } => "started",
             Self::Delta { .. } => "delta",
@@ -63,5 +67,23 @@ impl TurnEvent {
             Self::Failed(_) => "failed",
             Self::Cancelled { .. } => "cancelled",
         }
+    }
+
+    /// The turn, where the step names it.
+    pub fn turn(&self) -> Option<TurnId> {
+        match self {
+            Self::Accepted { turn_id, .. }
+            | Self::Started { turn_id, .. }
+            | Self::Restarted { turn_id, .. }
+            | Self::Cancelled { turn_id } => Some(*turn_id),
+            Self::Completed(answer) => Some(answer.turn_id),
+            Self::Failed(problem) => problem.turn_id,
+            Self::Queued | Self::Delta { .. } => None,
+        }
+    }
+
+    /// Whether nothing comes after it.
+    pub const fn is_last(&self) -> bool {
+        matches!(self, Self::Completed(_) | Self::Failed(_) | Self::Cancelled { .. })
     }
 }
