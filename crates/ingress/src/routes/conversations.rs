@@ -16,7 +16,7 @@ use crate::{
     answer::Answer,
     body::JsonBody,
     caller::Caller,
-    send::IdempotencyKey,
+    send::{IdempotencyKey, Wishes},
 };
 
 /// The project stands in the body or, when there is none, in the query.
@@ -59,7 +59,8 @@ pub(crate) async fn send(
     caller: Caller,
     PathId(conversation): PathId<ConversationId>,
     key: IdempotencyKey,
+    wishes: Wishes,
     JsonBody(body): JsonBody,
 ) -> Answer {
-    caller.send(&SEND_MESSAGE, &conversation, key, body).await
+    caller.send(&SEND_MESSAGE, &conversation, key, wishes, body).await
 }

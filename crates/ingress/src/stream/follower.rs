@@ -23,9 +23,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// The record comes within milliseconds, or at the next look.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A comment: it keeps proxies, and tells both ends that the other is there.
-const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
+pub(super) const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
 /// Come back in a second.
-const COME_BACK: Bytes = Bytes::from_static(b": come back for the rest\nretry: 1000\n\n");
+pub(super) const COME_BACK: Bytes = Bytes::from_static(b": come back for the rest\nretry: 1000\n\n");
 
 /// All that a stream needs.
 pub(super) struct Follower {
@@ -102,6 +102,8 @@ impl Follower {
         let _open = Open::new();
         let (drain, life) = (self.caller.door().drain.clone(), self.caller.door().stream_life);
         let end = tokio::select! {
+            // What is ready is told even if there is no time for more.
+            biased;
             end = self.follow() => end,
             () = drain.draining() => End::Draining,
             () = sleep(life) => End::GrownOld,
@@ -191,7 +193,7 @@ impl Follower {
 }
 
 /// Ticks after each period, however long the work between two ticks takes.
-fn every(period: Duration) -> Interval {
+pub(super) fn every(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.reset();
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -25,6 +25,7 @@ mod nats_door;
 mod projects;
 mod prompts;
 mod provider_faults;
+mod sends;
 mod sessions;
 mod steps;
 mod streams;
