@@ -146,7 +146,13 @@ impl Service {
     /// Shows a turn.
     pub async fn turn(&self, caller: Principal, id: TurnId) -> Result<Turn> {
         let found = self.resources.requests.find_turn(caller, id).await?;
-        found.map(|turn| turn.view).ok_or(FaultCode::TurnNotFound.into())
+        let mut turn = found.map(|turn| turn.view).ok_or(FaultCode::TurnNotFound)?;
+        if let Some(before) = turn.queue_position {
+            let pace = self.resources.requests.pace(caller, &turn).await?;
+            let wait = pace.map(|pace| pace.wait(before, wire::now()).as_millis());
+            turn.wait_ms = wait.and_then(|wait| u64::try_from(wait).ok());
+        }
+        Ok(turn)
     }
 
     /// Cancels a turn. What is answered is final: a turn with an outcome, which is that it was cancelled, or what it came to

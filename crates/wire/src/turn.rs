@@ -234,6 +234,9 @@ pub struct Turn {
     pub status: TurnStatus,
     /// Open turns of this conversation before it; null unless it is queued.
     pub queue_position: Option<u32>,
+    /// How long it is likely to wait for them, in milliseconds: for each the median of what the last eight answers of this
+    /// conversation took, less what the first has taken already. Null unless it is queued, and where there is no answer yet.
+    pub wait_ms: Option<u64>,
     /// Calls to a provider so far, at most 3; 1 from the start.
     #[schemars(example = 1)]
     pub attempt: i16,
