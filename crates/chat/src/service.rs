@@ -6,8 +6,9 @@ use identity::Principal;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use wire::{
-    Branch, Conversation, ConversationId, Done, FaultCode, FindTurn, List, ListConversations, ListMessages,
-    Message, NewConversation, Page, ProjectId, PromptChoice, Turn, TurnId, UpdateConversation,
+    Branch, Conversation, ConversationEvent, ConversationId, Done, FaultCode, FindTurn, List,
+    ListConversations, ListMessages, Message, NewConversation, Page, ProjectId, PromptChoice, Turn, TurnId,
+    UpdateConversation,
     operations::{LIST_CONVERSATIONS, LIST_MESSAGES},
     subject, template,
 };
@@ -108,6 +109,7 @@ impl Service {
         if !self.resources.requests.update_conversation(caller, id, change, prompt).await? {
             return Err(FaultCode::ConversationNotFound.into());
         }
+        self.resources.bus.tell_conversation(caller.user(), id, &ConversationEvent::Updated).await;
         self.get(caller, id).await
     }
 
@@ -117,6 +119,7 @@ impl Service {
             return Err(FaultCode::ConversationNotFound.into());
         }
         self.resources.bus.signal(subject::stop(id, None)).await;
+        self.resources.bus.tell_conversation(caller.user(), id, &ConversationEvent::Deleted).await;
         Ok(Done { message: "Conversation deleted successfully".into() })
     }
 

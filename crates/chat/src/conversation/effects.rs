@@ -56,6 +56,9 @@ impl State {
             }
             Effect::Tell(user, turn, seq, event) => self.resources.bus.tell(user, turn, seq, &event).await,
             Effect::Answer(ticket, result) => self.answer(ticket, *result).await,
+            Effect::TellConversation(user, event) => {
+                self.resources.bus.tell_conversation(user, self.id, &event).await;
+            }
             Effect::Attached(ticket, turn, before) => self.attached(ticket, turn, before).await,
             Effect::Replace(before, ticket) => self.replace(before, ticket),
             Effect::Recovered => self.tell_partition(partition::Message::Recovered(self.id)),

@@ -1,7 +1,7 @@
 //! One route, as an operation of the document.
 
 use serde_json::{Map, Value, json};
-use wire::{OperationInfo, Turn, schema::Description, subject};
+use wire::{OperationInfo, Turn, schema::Description};
 
 use super::{Components, fault, link, parameter};
 use crate::{
@@ -60,14 +60,17 @@ const MANNERS: &str = "The answer comes when the turn has ended; or, with `\"str
 const fn summary(entry: &Entry) -> &'static str {
     match entry.does {
         Does::Ask(operation) => operation.summary,
-        Does::Tell(told) | Does::Stream(told, _) => told.summary,
+        Does::Tell(told) | Does::Stream(told, ..) => told.summary,
     }
 }
 
 fn description(entry: &Entry) -> Option<String> {
     let operation = entry.operation()?;
     let scope = operation.scope.map(|scope| format!("An API key needs the scope `{}`. ", scope.as_str()));
-    let over_nats = if entry.is_stream() { subject::TURN_EVENTS } else { operation.pattern };
+    let over_nats = match entry.does {
+        Does::Stream(_, _, subject) => subject,
+        Does::Ask(_) | Does::Tell(_) => operation.pattern,
+    };
     let manners = if entry.waits_for_turn { MANNERS } else { "" };
     Some(format!("{}{manners}Over NATS: `{over_nats}`.", scope.unwrap_or_default()))
 }
@@ -105,7 +108,9 @@ fn success(entry: &Entry, components: &mut Components) -> Value {
         Does::Ask(operation) => {
             ("application/json", components.replies.add(operation.reply_schema), of_reply(operation))
         }
-        Does::Tell(told) | Does::Stream(told, _) => (told.media_type, (told.schema)(), told.gives.to_owned()),
+        Does::Tell(told) | Does::Stream(told, ..) => {
+            (told.media_type, (told.schema)(), told.gives.to_owned())
+        }
     };
     let mut names = vec!["x-request-id"];
     if entry.query.contains(&"cursor") {

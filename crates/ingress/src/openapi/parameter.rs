@@ -17,7 +17,7 @@ pub(super) fn parameters(entry: &Entry) -> Vec<Value> {
     let mut parameters: Vec<_> = entry.parameters().map(in_path).collect();
     let request =
         entry.operation().map(|operation| operation.request_schema.of_request()).unwrap_or_default();
-    if entry.is_stream() {
+    if entry.is_resumable() {
         parameters.extend(last_seen());
     } else {
         parameters.extend(entry.query.iter().map(|name| in_query(name, &request["properties"][name])));

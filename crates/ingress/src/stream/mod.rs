@@ -5,8 +5,10 @@
 //! ```
 //!
 //! `position`: how far a reader is, as a number; `frames`: what it is shown, pure; `outbox`: how much may wait for it;
-//! `follower`: the task that listens for it; `sent`: how the stream of a turn begins with its send.
+//! `follower`: the task that listens for it; `sent`: how the stream of a turn begins with its send; `conversation`: the same for the
+//! events of a conversation, of which nothing is kept.
 
+mod conversation;
 mod follower;
 mod frames;
 mod outbox;

@@ -11,6 +11,7 @@ mod branches;
 mod cancels;
 mod cascades;
 mod connections;
+mod conversation_events;
 mod conversation_prompts;
 mod conversations;
 mod dead_letters;

@@ -1,7 +1,7 @@
 //! From delivery to accepted turn. One at a time, so that the places of turns have no gaps.
 
 use time::OffsetDateTime;
-use wire::{Fault, FaultCode, TurnEvent, TurnId, TurnKind};
+use wire::{ConversationEvent, Fault, FaultCode, TurnEvent, TurnId, TurnKind};
 
 use super::{
     Accepting, Arrival, Effect, HeldTurn, Machine, Stage,
@@ -192,6 +192,7 @@ impl Machine {
         known.window.ask(turn.id, exchange);
         let queue_position = count(self.turns.len());
         let (id, user, ticket) = (turn.id, known.user, arrival.ticket);
+        let (kind, message_id) = (turn.kind, turn.user_message);
         let waiter = Waiter { ticket: arrival.ticket, inbox: arrival.inbox };
         let mut held = HeldTurn::new(turn, accepted, waiter, now);
         held.told = 1;
@@ -205,6 +206,8 @@ impl Machine {
             Box::new(TurnEvent::Accepted { turn_id: id, queue_position: Some(queue_position) }),
         ));
         self.ask(Effect::Attached(ticket, id, queue_position));
+        let accepted = ConversationEvent::TurnAccepted { turn_id: id, kind, message_id, queue_position };
+        self.ask(Effect::TellConversation(user, Box::new(accepted)));
         self.advance(now);
         self.next_arrival(now);
     }
