@@ -14,6 +14,7 @@ both_layouts![
     who_goes_away_stops_nothing,
     a_streamed_turn_that_is_cancelled_says_so,
     a_streamed_answer_is_begun_anew_by_another_worker,
+    a_streamed_send_is_told_its_end_though_nats_was_lost,
     another_answer_can_be_streamed,
     a_send_is_answered_as_soon_as_it_is_accepted,
     one_manner_is_chosen,
@@ -233,6 +234,25 @@ async fn a_streamed_answer_is_begun_anew_by_another_worker(layout: Layout) {
         (json!(shown(&told)), told.last().unwrap().name.as_str()),
         (answer["response"].clone(), "completed")
     );
+}
+
+/// The queue's message comes again to the worker that has the turn: it stands for the one before, and nobody is told twice.
+async fn a_streamed_send_is_told_its_end_though_nats_was_lost(layout: Layout) {
+    let mut world = world(layout).start().await;
+    let ana = world.user().await;
+    let conversation = ana.conversation().await;
+    let mut stream = streamed(&ana, &conversation, SLOW, "k1").await;
+    let mut told = until_text(&mut stream).await;
+    world.restart_nats().await;
+    told.extend(stream.rest().await);
+    let answer = ana.send_with_key(&conversation, SLOW, "k1").await.ok();
+    assert_eq!(json!(shown(&told)), answer["response"]);
+    let names = names(&told);
+    assert_eq!(
+        (names.iter().filter(|name| **name == "accepted").count(), names.last()),
+        (1, Some(&"completed"))
+    );
+    assert_eq!((world.provider().calls().len(), ana.history(&conversation).await.len()), (1, 2));
 }
 
 async fn another_answer_can_be_streamed(layout: Layout) {
