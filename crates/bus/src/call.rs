@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use async_nats::{HeaderMap, RequestErrorKind};
+use async_nats::{HeaderMap, Message, RequestErrorKind};
 use bytes::Bytes;
 use futures::StreamExt;
 use host::limit::Standing;
@@ -53,6 +53,23 @@ pub struct Reply {
     pub body: Bytes,
 }
 
+impl Reply {
+    /// Reads a reply.
+    pub(crate) fn read(message: Message) -> Self {
+        let status = message
+            .headers
+            .as_ref()
+            .and_then(|headers| headers.get(header::ERROR_CODE))
+            .map(|code| code.as_str().parse().unwrap_or(500));
+        let next = message.headers.as_ref().and_then(|headers| headers.get(header::NEXT));
+        let next = next.map(|cursor| cursor.as_str().to_owned());
+        let event = message.headers.as_ref().and_then(|headers| headers.get(header::EVENT));
+        let queued = event.is_some_and(|event| event.as_str() == header::QUEUED);
+        let standing = message.headers.as_ref().and_then(read_standing);
+        Self { status, next, standing, queued, body: message.payload }
+    }
+}
+
 /// No reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
@@ -75,15 +92,8 @@ impl Bus {
         ids: &[&(dyn fmt::Display + Sync)],
         request: Request,
     ) -> Result<Reply, CallError> {
-        let mut headers = HeaderMap::new();
-        request.context.into_headers(&mut headers);
-        if let Some(SendKey { key, ensure }) = request.key {
-            headers.insert(header::IDEMPOTENCY_KEY, key);
-            if ensure {
-                headers.insert(header::ENSURE, "true");
-            }
-        }
         let subject = subject(operation, ids);
+        let headers = headers(request.context, request.key);
         let outgoing =
             async_nats::Request::new().payload(request.body).headers(headers).timeout(Some(request.timeout));
         let message =
@@ -92,17 +102,7 @@ impl Bus {
                 RequestErrorKind::TimedOut => CallError::TimedOut,
                 _ => CallError::Disconnected,
             })?;
-        let status = message
-            .headers
-            .as_ref()
-            .and_then(|headers| headers.get(header::ERROR_CODE))
-            .map(|code| code.as_str().parse().unwrap_or(500));
-        let next = message.headers.as_ref().and_then(|headers| headers.get(header::NEXT));
-        let next = next.map(|cursor| cursor.as_str().to_owned());
-        let event = message.headers.as_ref().and_then(|headers| headers.get(header::EVENT));
-        let queued = event.is_some_and(|event| event.as_str() == header::QUEUED);
-        let standing = message.headers.as_ref().and_then(read_standing);
-        Ok(Reply { status, next, standing, queued, body: message.payload })
+        Ok(Reply::read(message))
     }
 }
 
@@ -129,7 +129,20 @@ impl Bus {
     }
 }
 
-fn subject(operation: &OperationInfo, ids: &[&(dyn fmt::Display + Sync)]) -> String {
+/// What travels beside a request.
+pub(crate) fn headers(context: Context, key: Option<SendKey>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    context.into_headers(&mut headers);
+    if let Some(SendKey { key, ensure }) = key {
+        headers.insert(header::IDEMPOTENCY_KEY, key);
+        if ensure {
+            headers.insert(header::ENSURE, "true");
+        }
+    }
+    headers
+}
+
+pub(crate) fn subject(operation: &OperationInfo, ids: &[&(dyn fmt::Display + Sync)]) -> String {
     let plain: Vec<&dyn fmt::Display> = ids.iter().map(|id| *id as &dyn fmt::Display).collect();
     operation.subject(&plain)
 }

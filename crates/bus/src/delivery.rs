@@ -4,7 +4,10 @@ use async_nats::{Client, HeaderMap, Message, Subject};
 use bytes::Bytes;
 use wire::{ConversationId, Encoding, TurnId, UserId, header};
 
-use crate::{Context, ReplyTo, reply::read_standing};
+use crate::{
+    Context, ReplyTo,
+    reply::{Wants, read_standing},
+};
 
 /// A turn from the queue.
 #[derive(Debug)]
@@ -70,6 +73,7 @@ impl Delivery {
             conversation,
             idempotency_key: text(headers, header::IDEMPOTENCY_KEY).map(str::to_owned),
             reply_to: ReplyTo::checked(text(headers, header::REPLY)?, Some(user), answer_in)?
+                .wanting(Wants::parse(text(headers, header::STREAM)).unwrap_or_default())
                 .with_standing(read_standing(headers)),
             encoding: text(headers, header::CONTENT_TYPE).and_then(Encoding::named).unwrap_or_default(),
             context: Context::from_headers(Some(headers)),

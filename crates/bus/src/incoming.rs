@@ -5,7 +5,7 @@ use bytes::Bytes;
 use identity::Principal;
 use wire::{Encoding, Fault, FaultCode, OperationInfo, Path, Request, header};
 
-use crate::{Context, ReplyTo};
+use crate::{Context, ReplyTo, reply::Wants};
 
 /// A request whose reply subject was found good.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub struct Incoming {
     idempotency_key: Result<Option<String>, Fault>,
     /// Whether the outcome of the send is waited for elsewhere already ([`header::ENSURE`]).
     pub ensure: bool,
+    /// How much is to be told.
+    wants: Result<Wants, Fault>,
     /// The body, unread.
     pub body: Bytes,
 }
@@ -47,9 +49,18 @@ impl Incoming {
         };
         let idempotency_key = idempotency_key(headers);
         let ensure = header(headers, header::ENSURE) == Some("true");
+        let wants = Wants::parse(header(headers, header::STREAM));
         let context = Context::from_headers(headers);
         let body = message.payload;
-        Some(Self { caller, path, context, reply_to, encoding, idempotency_key, ensure, body })
+        Some(Self { caller, path, context, reply_to, encoding, idempotency_key, ensure, wants, body })
+    }
+
+    /// How much of the turn is to be told to its sender; from then on, answers are as it is wanted.
+    pub fn wants(&mut self) -> Result<Wants, Fault> {
+        // Where that cannot be read, somebody may wait for the end of it.
+        let wants = self.wants.as_ref().copied().unwrap_or(Wants::Steps);
+        self.reply_to = self.reply_to.clone().wanting(wants);
+        self.wants.clone()
     }
 
     /// Reads and checks the body.

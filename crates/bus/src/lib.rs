@@ -1,7 +1,7 @@
 //! The only crate that knows async-nats. Everything else speaks of operations, deliveries and events.
 //!
 //! - [`connection`]: one connection per role, with the role's own identity
-//! - [`call`]: a request and its reply (the ingress)
+//! - [`call`]: a request and its reply (the ingress); [`steps`]: one that is answered step by step
 //! - [`endpoints`]: answering requests (the services); [`incoming`]: one request, [`reply`]: where its answer may go;
 //!   `discovery`: what `nats micro` shows of them
 //! - [`queue`]: the front's way into the stream of turns
@@ -30,6 +30,7 @@ pub mod provision;
 pub mod queue;
 pub mod reply;
 pub mod signal;
+pub mod steps;
 
 pub use call::{CallError, Reply, Request, SendKey};
 pub use callout::CalloutKeys;
@@ -41,8 +42,9 @@ pub use delivery::{AckHandle, Delivery};
 pub use endpoints::{Endpoints, SubscribeError, observe};
 pub use handover::{Asked, Claim, Claims};
 pub use incoming::Incoming;
-pub use live::{Noticed, TurnEvents};
+pub use live::{ConversationEvents, Events, Noticed, TurnEvents};
 pub use partitions::{Backlog, Deliveries, PartitionError, Partitions};
 pub use provision::{Difference, ProvisionError, Provisioner};
 pub use queue::{Enqueued, Queue, QueueError, QueuedTurn};
-pub use reply::ReplyTo;
+pub use reply::{ReplyTo, Wants};
+pub use steps::{Said, Step};

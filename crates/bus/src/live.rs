@@ -1,37 +1,64 @@
 //! Events: told over core NATS to whoever listens at the moment. Nothing durable depends on them.
 
-use async_nats::{HeaderMap, Subscriber};
-use futures::StreamExt;
+use async_nats::HeaderMap;
+use futures::{Stream, StreamExt, stream, stream::BoxStream};
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
-use wire::{Encoding, TurnEvent, TurnId, UserId, header, subject};
+use wire::{
+    ConversationEvent, ConversationId, Encoding, TurnEvent, TurnId, UserId, header,
+    limits::PAYLOAD_BYTES_MAX, subject,
+};
 
 use crate::{Bus, CallError};
 
-/// The events of a turn, from the moment on at which they were asked for. Some may never come: what counts is the turn.
-pub struct TurnEvents {
-    told: Subscriber,
+/// Events, from the moment on at which they were asked for. Some may never come: what counts is what they are of.
+pub struct Events<E> {
+    told: BoxStream<'static, E>,
     reconnects: watch::Receiver<u64>,
 }
 
+/// The events of a turn.
+pub type TurnEvents = Events<TurnEvent>;
+/// The events of a conversation.
+pub type ConversationEvents = Events<ConversationEvent>;
+
 /// What a listener notices.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Noticed {
-    /// A step of the turn.
-    Event(TurnEvent),
-    /// The connection was lost and made again: steps may be missing.
+pub enum Noticed<E = TurnEvent> {
+    /// It happened.
+    Event(E),
+    /// The connection was lost and made again: events may be missing.
     Reconnected,
 }
 
 impl Bus {
     /// Tells step `seq` (from 1, without gap) of a turn.
     pub async fn tell(&self, user: UserId, turn: TurnId, seq: u64, event: &TurnEvent) {
-        let Ok(body) = Encoding::Json.encode(event) else { return };
         let mut headers = HeaderMap::new();
         headers.insert(header::EVENT, event.name());
         headers.insert(header::SEQ, seq.to_string());
-        if let Err(error) =
-            self.client.publish_with_headers(subject::turn_events(user, turn), headers, body.into()).await
-        {
+        self.publish_event(subject::turn_events(user, turn), headers, event).await;
+    }
+
+    /// Tells what happens in a conversation.
+    pub async fn tell_conversation(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        event: &ConversationEvent,
+    ) {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::EVENT, event.name());
+        self.publish_event(subject::conversation_events(user, conversation), headers, event).await;
+    }
+
+    async fn publish_event(&self, subject: String, headers: HeaderMap, event: &(impl Serialize + Sync)) {
+        let Ok(body) = Encoding::Json.encode(event) else { return };
+        // The server would end the connection of the whole role.
+        if body.len() > PAYLOAD_BYTES_MAX {
+            return tracing::warn!(bytes = body.len(), "an event is too large to be told");
+        }
+        if let Err(error) = self.client.publish_with_headers(subject, headers, body.into()).await {
             tracing::debug!(%error, "an event was not sent");
         }
     }
@@ -42,27 +69,48 @@ impl Bus {
     /// # Errors
     /// [`CallError::Disconnected`] once the connection was closed for good.
     pub async fn listen(&self, user: UserId, turn: TurnId) -> Result<TurnEvents, CallError> {
+        self.events(subject::turn_events(user, turn)).await
+    }
+
+    /// Listens to a conversation of this user, as [`Bus::listen`] does to a turn.
+    ///
+    /// # Errors
+    /// [`CallError::Disconnected`] once the connection was closed for good.
+    pub async fn listen_to_conversation(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+    ) -> Result<ConversationEvents, CallError> {
+        self.events(subject::conversation_events(user, conversation)).await
+    }
+
+    async fn events<E: DeserializeOwned + Send + 'static>(
+        &self,
+        subject: String,
+    ) -> Result<Events<E>, CallError> {
         let reconnects = self.reconnects();
-        let subscribed = self.client.subscribe(subject::turn_events(user, turn)).await;
-        let told = subscribed.map_err(|_| CallError::Disconnected)?;
-        Ok(TurnEvents { told, reconnects })
+        let told = self.client.subscribe(subject).await.map_err(|_| CallError::Disconnected)?;
+        // What cannot be read, such as an event of a later version, is passed over.
+        let told = told.filter_map(|message| async move {
+            let event = serde_json::from_slice(&message.payload);
+            event.inspect_err(|error| tracing::debug!(%error, "an event could not be read")).ok()
+        });
+        Ok(Events { told: told.boxed(), reconnects })
+    }
+
+    /// The events of a turn as they are told to its sender, in answers. When those end nothing more is heard.
+    pub fn listen_to_steps(&self, steps: impl Stream<Item = TurnEvent> + Send + 'static) -> TurnEvents {
+        Events { told: steps.chain(stream::pending()).boxed(), reconnects: self.reconnects() }
     }
 }
 
-impl TurnEvents {
-    /// Waits for the next one; none once the connection is closed for good. What cannot be read, such as an event of a
-    /// later version, is passed over. Nothing is lost if this is dropped while it waits.
-    pub async fn next(&mut self) -> Option<Noticed> {
-        loop {
-            let message = tokio::select! {
-                biased;
-                Ok(()) = self.reconnects.changed() => return Some(Noticed::Reconnected),
-                message = self.told.next() => message?,
-            };
-            match serde_json::from_slice(&message.payload) {
-                Ok(event) => return Some(Noticed::Event(event)),
-                Err(error) => tracing::debug!(%error, "an event could not be read"),
-            }
+impl<E> Events<E> {
+    /// Waits for the next one; none once the connection is closed for good. Nothing is lost if this is dropped while it waits.
+    pub async fn next(&mut self) -> Option<Noticed<E>> {
+        tokio::select! {
+            biased;
+            Ok(()) = self.reconnects.changed() => Some(Noticed::Reconnected),
+            event = self.told.next() => event.map(Noticed::Event),
         }
     }
 }

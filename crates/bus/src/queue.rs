@@ -249,6 +249,9 @@ fn headers(turn: &QueuedTurn, message_id: &str) -> HeaderMap {
     if let Some(key) = &turn.idempotency_key {
         headers.insert(header::IDEMPOTENCY_KEY, key.as_str());
     }
+    if let Some(wants) = turn.reply_to.wants().value() {
+        headers.insert(header::STREAM, wants);
+    }
     write_standing(&mut headers, turn.reply_to.standing());
     turn.context.clone().into_headers(&mut headers);
     headers

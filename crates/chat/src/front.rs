@@ -5,14 +5,15 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bus::{Enqueued, Incoming, Queue, QueueError, QueuedTurn, ReplyTo};
+use bus::{Enqueued, Incoming, Queue, QueueError, QueuedTurn, ReplyTo, Wants};
 use host::{
     limit::{Excess, RateLimit},
     share::Full,
 };
 use identity::Principal;
 use wire::{
-    ConversationId, Fault, FaultCode, MessageId, OperationInfo, RegenerateTurn, SendMessage, TurnId, UserId,
+    ConversationId, Fault, FaultCode, FieldError, MessageId, OperationInfo, RegenerateTurn, SendMessage,
+    TurnEvent, TurnId, UserId,
     limit::{OPEN_TURNS, RUNNING_TURNS, RUNNING_TURNS_PER_USER, TURNS},
     operations,
 };
@@ -32,7 +33,14 @@ pub async fn start(
     let queue = Queue::start(&resources.bus, move |queue, turn, outcome| {
         let (queue, shared) = (queue.clone(), shared.clone());
         match outcome {
-            Ok(Enqueued::New) => {}
+            Ok(Enqueued::New) if turn.reply_to.wants() == Wants::Outcome => {}
+            Ok(Enqueued::New) => {
+                let queued = TurnEvent::Queued;
+                shared
+                    .clone()
+                    .drain
+                    .spawn("queued", async move { shared.bus.reply_step(&turn.reply_to, 0, &queued).await });
+            }
             Ok(Enqueued::Duplicate) if turn.ensure => {
                 shared
                     .clone()
@@ -120,9 +128,11 @@ impl Front {
         operation: &'static OperationInfo,
         incoming: &mut Incoming,
     ) -> Result<(QueuedTurn, Wish), Fault> {
+        let wants = incoming.wants()?;
         let wish = if operation.name == operations::SEND_MESSAGE.info.name {
             let send: SendMessage = incoming.decode()?;
             check_model(&self.resources, send.model.as_deref())?;
+            check_manner(send.stream, wants)?;
             let conversation = incoming.path.id()?;
             match send.parent_id.flatten() {
                 Some(parent) => Wish::Branch(conversation, parent, send),
@@ -131,6 +141,7 @@ impl Front {
         } else {
             let again: RegenerateTurn = incoming.decode()?;
             check_model(&self.resources, again.model.as_deref())?;
+            check_manner(again.stream, wants)?;
             Wish::Again(incoming.path.id()?, again)
         };
         let conversation = match &wish {
@@ -173,7 +184,7 @@ impl Front {
                 let follows = Some(follows.ok_or(FaultCode::MessageNotFound)?);
                 TurnRequest { follows, ..send.into() }
             }
-            Wish::Again(of, RegenerateTurn { model, settings }) => {
+            Wish::Again(of, RegenerateTurn { model, settings, .. }) => {
                 let conversation = store.conversation_of(caller, of).await.map_err(Error::from)?;
                 turn.conversation = conversation.ok_or(FaultCode::TurnNotFound)?;
                 TurnRequest { model, settings, regenerates: Some(of), ..TurnRequest::default() }
@@ -182,6 +193,17 @@ impl Front {
         turn.body = turn.encoding.encode(&request).map_err(|_| FaultCode::Internal)?.into();
         Ok(turn)
     }
+}
+
+/// Refuses to answer once where steps are expected.
+fn check_manner(stream: Option<bool>, wants: Wants) -> Result<(), Fault> {
+    if stream == Some(true) && wants == Wants::Outcome {
+        let message = "is for HTTP: over NATS ask for steps by the header Oc-Stream";
+        let error =
+            FieldError { field: "stream".into(), code: "invalid_value".into(), message: message.into() };
+        return Err(Fault::invalid(vec![error]));
+    }
+    Ok(())
 }
 
 /// Refuses what would have to wait for others of the same user, or of anybody.

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use wire::{Fault, FaultCode, Settings, TurnEvent, TurnId, Usage, UserId, template};
 
 use crate::{
+    audience::Audience,
     conversation::{self, machine::Ended},
     error::fault_of_call,
     model::{Completion, Opening},
@@ -47,6 +48,8 @@ pub struct Job {
     pub traceparent: Option<String>,
     /// Events of this turn that were told already.
     pub told: u64,
+    /// Who is told them in answers.
+    pub audience: Audience,
     /// Stops the call.
     pub stop: oneshot::Receiver<()>,
 }
@@ -129,7 +132,8 @@ impl Actor for Generation {
     ) -> Result<(), ActorProcessingErr> {
         let turn = job.turn;
         let (user, told, said) = (job.user, job.told, String::new());
-        let mut call = Call { resources: &state.resources, user, turn, told, said };
+        let audience = job.audience.clone();
+        let mut call = Call { resources: &state.resources, user, turn, told, audience, begun: None, said };
         let mut system = job.system.clone();
         let (_never, nothing) = oneshot::channel();
         let stop = std::mem::replace(&mut job.stop, nothing);
@@ -158,6 +162,9 @@ struct Call<'a> {
     user: UserId,
     turn: TurnId,
     told: u64,
+    audience: Audience,
+    /// The step that this call began with.
+    begun: Option<TurnEvent>,
     /// What the model has said so far.
     said: String,
 }
@@ -166,11 +173,12 @@ impl Call<'_> {
     async fn run(&mut self, job: Job, system: &mut System) -> Result<Completion, CallFailure> {
         let attempt = job.attempt;
         self.open(system).await?;
-        self.tell(match attempt {
+        let begun = match attempt {
             1 => TurnEvent::Started { turn_id: self.turn, attempt, model: job.model.clone() },
             _ => TurnEvent::Restarted { turn_id: self.turn, attempt },
-        })
-        .await;
+        };
+        self.begun = Some(begun.clone());
+        self.tell(begun).await;
         let mut messages = Vec::with_capacity(job.messages.len() + 1);
         if let System::Known(_, text) = system {
             messages.push(Message::system(text.clone()));
@@ -203,8 +211,8 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// Gathers the answer, telling it in frames of some 40 ms. An answer that comes whole within the first frame is not
-    /// told in parts at all: the completed event carries it.
+    /// Gathers the answer, telling it in frames of some 40 ms; the first at once, if somebody asked for steps. Otherwise an
+    /// answer that comes whole within the first frame is not told in parts at all: the completed event carries it.
     async fn listen(&mut self, attempt: i16, mut answering: Answering) -> Result<Completion, CallFailure> {
         let mut shown = 0;
         let mut frame_due: Option<tokio::time::Instant> = None;
@@ -232,7 +240,8 @@ impl Call<'_> {
                 }
                 None => {}
             }
-            let due = frame_due.is_some_and(|due| due <= tokio::time::Instant::now());
+            let first = shown == 0 && !self.said.is_empty() && !self.audience.is_empty();
+            let due = first || frame_due.is_some_and(|due| due <= tokio::time::Instant::now());
             if due || self.said.len() - shown > COALESCE_BYTES {
                 self.tell(delta(attempt, &self.said, shown)).await;
                 shown = self.said.len();
@@ -243,7 +252,19 @@ impl Call<'_> {
 
     async fn tell(&mut self, event: TurnEvent) {
         self.told += 1;
-        self.resources.bus.tell(self.user, self.turn, self.told, &event).await;
+        let bus = &self.resources.bus;
+        bus.tell(self.user, self.turn, self.told, &event).await;
+        self.audience.tell(bus, &event, || self.so_far(&event)).await;
+    }
+
+    /// What was told of this call until now, this step included, in as few steps as can be.
+    fn so_far(&self, step: &TurnEvent) -> Vec<TurnEvent> {
+        match step {
+            TurnEvent::Delta { attempt, .. } => {
+                self.begun.iter().cloned().chain([delta(*attempt, &self.said, 0)]).collect()
+            }
+            _ => vec![step.clone()],
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! - [`config`]: section `[chat]`
 //! - [`front`]: takes a send and puts it into the stream of turns
 //! - [`worker`] ► [`partition`] ► [`conversation`] ► [`generation`]: the actors, each supervising the next
+//! - [`audience`]: who is told a turn step by step
 //! - [`assignment`]: which worker should own which partition; [`intake`]: how it comes to own one; [`holdings`]: what it owns
 //! - [`residents`]: how many conversations are in memory, and which is the first to leave
 //! - [`writer`]: the one writer of turns, in batches, fenced by the partition's epoch
@@ -14,6 +15,7 @@
 //! - [`error`]: the errors, and their one translation to faults
 
 pub mod assignment;
+pub mod audience;
 pub mod config;
 pub mod conversation;
 pub mod dead_letters;

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 use wire::{
-    Answer, ConversationId, Fault, FaultCode, Message, MessageId, PromptId, Role, SendMessage, Settings,
-    TurnId, TurnKind, Usage, UserId,
+    Answer, ConversationId, Fault, FaultCode, Message, MessageId, Problem, PromptId, Role, SendMessage,
+    Settings, TurnEvent, TurnId, TurnKind, Usage, UserId,
     check::{Checks, Request},
 };
 
@@ -235,6 +235,15 @@ impl Outcome {
                 model: completion.model.clone(),
             })),
         }
+    }
+}
+
+/// The last step of a turn, as its outcome makes it.
+pub fn last_step(turn: TurnId, result: &Result<Answer, Fault>) -> TurnEvent {
+    match result {
+        Ok(answer) => TurnEvent::Completed(Box::new(answer.clone())),
+        Err(fault) if fault.code == FaultCode::TurnCancelled => TurnEvent::Cancelled { turn_id: turn },
+        Err(fault) => TurnEvent::Failed(Box::new(Problem::of(fault, None))),
     }
 }
 

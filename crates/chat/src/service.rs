@@ -6,8 +6,9 @@ use identity::Principal;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use wire::{
-    Branch, Conversation, ConversationId, Done, FaultCode, FindTurn, List, ListConversations, ListMessages,
-    Message, NewConversation, Page, ProjectId, PromptChoice, Turn, TurnId, UpdateConversation,
+    Branch, Conversation, ConversationEvent, ConversationId, Done, FaultCode, FindTurn, List,
+    ListConversations, ListMessages, Message, NewConversation, Page, ProjectId, PromptChoice, Turn, TurnId,
+    UpdateConversation,
     operations::{LIST_CONVERSATIONS, LIST_MESSAGES},
     subject, template,
 };
@@ -108,6 +109,7 @@ impl Service {
         if !self.resources.requests.update_conversation(caller, id, change, prompt).await? {
             return Err(FaultCode::ConversationNotFound.into());
         }
+        self.resources.bus.tell_conversation(caller.user(), id, &ConversationEvent::Updated).await;
         self.get(caller, id).await
     }
 
@@ -117,6 +119,7 @@ impl Service {
             return Err(FaultCode::ConversationNotFound.into());
         }
         self.resources.bus.signal(subject::stop(id, None)).await;
+        self.resources.bus.tell_conversation(caller.user(), id, &ConversationEvent::Deleted).await;
         Ok(Done { message: "Conversation deleted successfully".into() })
     }
 
@@ -146,7 +149,13 @@ impl Service {
     /// Shows a turn.
     pub async fn turn(&self, caller: Principal, id: TurnId) -> Result<Turn> {
         let found = self.resources.requests.find_turn(caller, id).await?;
-        found.map(|turn| turn.view).ok_or(FaultCode::TurnNotFound.into())
+        let mut turn = found.map(|turn| turn.view).ok_or(FaultCode::TurnNotFound)?;
+        if let Some(before) = turn.queue_position {
+            let pace = self.resources.requests.pace(caller, &turn).await?;
+            let wait = pace.map(|pace| pace.wait(before, wire::now()).as_millis());
+            turn.wait_ms = wait.and_then(|wait| u64::try_from(wait).ok());
+        }
+        Ok(turn)
     }
 
     /// Cancels a turn. What is answered is final: a turn with an outcome, which is that it was cancelled, or what it came to

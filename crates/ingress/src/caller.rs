@@ -3,8 +3,9 @@
 use std::{fmt::Display, sync::Arc, time::Duration};
 
 use axum::extract::FromRequestParts;
-use bus::{CallError, Context, Reply, Request, SendKey};
+use bus::{CallError, Context, Reply, Request, Said, SendKey, Wants};
 use bytes::Bytes;
+use futures::Stream;
 use http::{header::LINK, request::Parts};
 use uuid::Uuid;
 use wire::{Fault, FaultCode, Identity, Operation, OperationInfo, UserId};
@@ -20,17 +21,19 @@ use crate::{
 pub(crate) type SubjectId<'a> = &'a (dyn Display + Sync);
 
 /// Somebody whom we need not know.
+#[derive(Clone)]
 pub(crate) struct Visitor {
     door: Arc<Door>,
     exchange: Arc<Exchange>,
 }
 
 /// A proven user.
+#[derive(Clone)]
 pub(crate) struct Caller {
     visitor: Visitor,
     identity: Arc<Identity>,
     /// As it was shown.
-    credential: String,
+    credential: Arc<str>,
 }
 
 impl FromRequestParts<Arc<Door>> for Visitor {
@@ -47,7 +50,7 @@ impl FromRequestParts<Arc<Door>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Result<Self, Refusal> {
         let visitor = Visitor::from_request_parts(parts, door).await?;
-        let credential = credential::given(&parts.headers, &parts.uri)?.to_owned();
+        let credential = Arc::from(credential::given(&parts.headers, &parts.uri)?);
         let identity = door.credentials.prove(&credential, &visitor.exchange.context).await?;
         visitor.exchange.user.get_or_init(|| identity.user_id);
         Ok(Self { visitor, identity, credential })
@@ -93,9 +96,36 @@ impl Caller {
         key: Option<SendKey>,
         timeout: Duration,
     ) -> Result<Reply, CallError> {
+        self.call_by(&operation.info, ids, body, key, timeout).await
+    }
+
+    /// As [`Caller::call`], of an operation whose types do not matter.
+    pub async fn call_by(
+        &self,
+        info: &OperationInfo,
+        ids: &[SubjectId<'_>],
+        body: Bytes,
+        key: Option<SendKey>,
+        timeout: Duration,
+    ) -> Result<Reply, CallError> {
         let user = self.user();
-        let subject_ids: Vec<_> = [&user as SubjectId<'_>].into_iter().chain(ids.iter().copied()).collect();
-        self.visitor.call(&operation.info, &subject_ids, body, key, timeout).await
+        self.visitor.call(info, &of_user(&user, ids), body, key, timeout).await
+    }
+
+    /// As [`Caller::call_by`], and is told the steps of what it causes.
+    pub async fn call_in_steps(
+        &self,
+        info: &OperationInfo,
+        ids: &[SubjectId<'_>],
+        body: Bytes,
+        key: SendKey,
+        wants: Wants,
+    ) -> Result<impl Stream<Item = Result<Said, CallError>> + Send + use<>, CallError> {
+        let user = self.user();
+        // How long to listen is for the listener to say.
+        let timeout = Duration::MAX;
+        let request = Request { context: self.context().clone(), body, key: Some(key), timeout };
+        self.door().bus.call_in_steps(info, &of_user(&user, ids), request, wants).await
     }
 
     /// Refuses an operation that the credential is not good for.
@@ -143,6 +173,11 @@ impl Caller {
     pub fn door(&self) -> &Door {
         &self.visitor.door
     }
+}
+
+/// The ids in the subject of what a user asks.
+fn of_user<'a>(user: SubjectId<'a>, ids: &[SubjectId<'a>]) -> Vec<SubjectId<'a>> {
+    [user].into_iter().chain(ids.iter().copied()).collect()
 }
 
 impl Exchange {

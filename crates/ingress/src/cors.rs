@@ -22,12 +22,15 @@ const PREFLIGHT: [(HeaderName, HeaderValue); 3] = [
     (ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE")),
     (
         ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("authorization, content-type, idempotency-key, last-event-id, x-request-id"),
+        HeaderValue::from_static(
+            "authorization, content-type, idempotency-key, last-event-id, prefer, x-request-id",
+        ),
     ),
     (ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
 ];
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("x-request-id, retry-after, link, location, ratelimit, ratelimit-policy");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "x-request-id, retry-after, link, location, preference-applied, ratelimit, ratelimit-policy",
+);
 
 /// The origins that are let in.
 #[derive(Debug, Default)]

@@ -7,7 +7,8 @@
 //! - `exchange`: what surrounds every request; `head`: what it may not exceed; `record`: its line in the log and its count; `cors`: which pages may read
 //!   the answer
 //! - `credential`, `address`, `body`: what a request says, taken apart; `credentials`: whose a credential is
-//! - `caller`: calls over the bus; `send`: the one call that may take minutes; `stream`: events, told while they happen
+//! - `caller`: calls over the bus; `send`: the ones that may take minutes, in three manners; `stream`: events, told while they
+//!   happen
 //! - `peer`, `throttle`: where a request comes from, and how often; `deadline`: how long it may take; `reader`: who may
 //!   read what machines ask about
 //! - `answer`: replies and faults as HTTP

@@ -6,6 +6,8 @@ use wire::{
     ApiKeyId, ConversationId, FaultCode, Id, OperationInfo, ProjectId, PromptId, TurnId, schema::Description,
 };
 
+use crate::stream::STARTING_AFTER;
+
 /// A route with its handler.
 #[derive(Clone, Copy)]
 pub(crate) struct Route<S: 'static> {
@@ -40,8 +42,8 @@ pub(crate) enum Does {
     Ask(&'static OperationInfo),
     /// It answers by itself.
     Tell(&'static Told),
-    /// It tells the events of a turn, to whoever may ask for this operation.
-    Stream(&'static Told, &'static OperationInfo),
+    /// It tells what is told on this subject, to whoever may ask for this operation.
+    Stream(&'static Told, &'static OperationInfo, &'static str),
 }
 
 /// What a route answers by itself.
@@ -185,14 +187,14 @@ impl Entry {
     pub fn name(&self) -> String {
         match self.does {
             Does::Ask(operation) => operation.name.to_lowercase(),
-            Does::Tell(told) | Does::Stream(told, _) => told.name.to_owned(),
+            Does::Tell(told) | Does::Stream(told, ..) => told.name.to_owned(),
         }
     }
 
     /// The operation that it asks for.
     pub const fn operation(&self) -> Option<&'static OperationInfo> {
         match self.does {
-            Does::Ask(operation) | Does::Stream(_, operation) => Some(operation),
+            Does::Ask(operation) | Does::Stream(_, operation, _) => Some(operation),
             Does::Tell(_) => None,
         }
     }
@@ -200,6 +202,11 @@ impl Entry {
     /// Whether it tells events.
     pub const fn is_stream(&self) -> bool {
         matches!(self.does, Does::Stream(..))
+    }
+
+    /// Whether what it tells can be picked up by an id.
+    pub fn is_resumable(&self) -> bool {
+        self.query.contains(&STARTING_AFTER)
     }
 
     /// Whether one has to say who asks.
@@ -225,7 +232,7 @@ impl Entry {
             Overloaded, RateLimited, RequestTimedOut, TokenExpired, TooManyConnections, Unavailable,
             UnsupportedMediaType, UriTooLong,
         };
-        let rules: [(bool, &[FaultCode]); 8] = [
+        let rules: [(bool, &[FaultCode]); 9] = [
             (
                 true,
                 &[
@@ -249,7 +256,8 @@ impl Entry {
             ),
             (self.query.contains(&"cursor"), &[InvalidCursor, InvalidBody]),
             (self.is_limited(), &[RateLimited]),
-            (self.is_stream(), &[InvalidEventId, RateLimited]),
+            (self.is_stream(), &[RateLimited]),
+            (self.is_resumable(), &[InvalidEventId]),
             (self.waits_for_turn, OUTCOMES),
         ];
         let ruled = rules.into_iter().filter(|(applies, _)| *applies).flat_map(|(_, faults)| faults);

@@ -121,8 +121,24 @@ impl Client {
 
     /// Opens a stream of events. Fails with the answer, if it is none.
     pub async fn stream(&self, path: &str, headers: &[(&str, &str)]) -> Result<EventStream, Answer> {
-        let response = self.begin(Method::GET, path, headers).send().await.unwrap();
-        if response.status() == 200 {
+        Self::open(self.begin(Method::GET, path, headers)).await
+    }
+
+    /// As [`Client::stream`], by a POST of a JSON body.
+    pub async fn post_stream(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<EventStream, Answer> {
+        let request = self.begin(Method::POST, path, headers).header("content-type", "application/json");
+        Self::open(request.body(body.to_string())).await
+    }
+
+    async fn open(request: RequestBuilder) -> Result<EventStream, Answer> {
+        let response = request.send().await.unwrap();
+        let kind = response.headers().get("content-type").map(|value| value.as_bytes());
+        if response.status() == 200 && kind == Some(b"text/event-stream") {
             Ok(EventStream::new(response))
         } else {
             Err(Answer::read(response).await.unwrap())

@@ -17,7 +17,7 @@ pub struct EventStream {
 /// An event of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamEvent {
-    /// What the stream can be picked up by.
+    /// What the stream can be picked up by; empty if there is nothing yet.
     pub id: String,
     /// Its name.
     pub name: String,
@@ -85,6 +85,6 @@ impl EventStream {
                 (field, _) => panic!("the field {field}"),
             }
         }
-        Some(StreamEvent { data: data?, id: id.expect("an id"), name: name.expect("a name") })
+        Some(StreamEvent { data: data?, id: id.unwrap_or_default(), name: name.expect("a name") })
     }
 }

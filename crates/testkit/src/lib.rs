@@ -41,7 +41,7 @@ pub use layout::{Layout, Role};
 pub use process::{Exit, Process};
 pub use raw_nats::RawNats;
 pub use rustix::process::Signal;
-pub use stranger::{Reply, Stranger};
+pub use stranger::{Reply, Stranger, Subscription};
 pub use toolbox::Toolbox;
 pub use user::User;
 pub use world::{World, WorldBuilder};

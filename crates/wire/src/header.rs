@@ -25,10 +25,21 @@ pub const RATE_LIMIT_POLICY: &str = "RateLimit-Policy";
 pub const ENSURE: &str = "Oc-Ensure";
 /// NATS: [`EVENT`] of the answer to an [`ENSURE`] that was not needed.
 pub const QUEUED: &str = "queued";
+/// NATS: how much of a turn is told to whoever sends it: `1` for every step, `accepted` for the steps up to that one. An empty
+/// message says that no more comes. Without it the outcome is the one answer.
+pub const STREAM: &str = "Oc-Stream";
+/// NATS: [`EVENT`] of a frame that says only that the turn is still in hand.
+pub const ALIVE: &str = "alive";
 /// NATS: the step that a frame tells.
 pub const EVENT: &str = "Oc-Event";
-/// NATS: the number of a frame within its turn, from 1.
+/// NATS: the number of a frame within its turn, from 1; in answers to a send, within its inbox.
 pub const SEQ: &str = "Oc-Seq";
+/// HTTP: what the client would rather have, such as [`RESPOND_ASYNC`] (RFC 7240).
+pub const PREFER: &str = "Prefer";
+/// HTTP: which of it it has got.
+pub const PREFERENCE_APPLIED: &str = "Preference-Applied";
+/// HTTP: the preference not to wait for the outcome.
+pub const RESPOND_ASYNC: &str = "respond-async";
 /// HTTP: the last event that the reader of a stream has seen.
 pub const LAST_EVENT_ID: &str = "Last-Event-ID";
 /// NATS: the turn that a message is about.

@@ -2,7 +2,7 @@
 //!
 //! - [`ids`]: one type per kind of id
 //! - [`account`], [`credential`], [`project`], [`prompt`], [`conversation`], [`turn`]: requests and replies, the same over HTTP and NATS
-//! - [`event`]: the steps of a turn, told while they happen
+//! - [`event`]: the steps of a turn, and what happens in a conversation, told while they happen
 //! - [`fault`]: the one error that crosses the bus, and its table of codes
 //! - [`operations`]: every request there is, with its subject; [`operation`]: what an operation is
 //! - [`subject`]: the subjects that are no requests
@@ -44,7 +44,7 @@ pub use credential::{
     ApiKey, ApiKeyProof, ChangePassword, Identity, LogOut, NewApiKey, Refresh, SessionProof, ShownApiKey,
 };
 pub use encoding::Encoding;
-pub use event::TurnEvent;
+pub use event::{ConversationEvent, TurnEvent};
 pub use fault::{Fault, FaultCode, FieldError, Problem};
 pub use ids::{ApiKeyId, ConversationId, Id, MessageId, NotAnId, ProjectId, PromptId, TurnId, UserId};
 pub use operation::{Operation, OperationInfo, Path, Service};

@@ -10,6 +10,14 @@ pub fn turn_events(user: UserId, turn: TurnId) -> String {
     format!("omnichat.v1.u.{user}.events.turn.{turn}")
 }
 
+/// The pattern of [`conversation_events`].
+pub const CONVERSATION_EVENTS: &str = "omnichat.v1.u.{user}.events.conversation.{conversation}";
+
+/// Where it is told what happens in a conversation: `omnichat.v1.u.<user>.events.conversation.<conversation>`.
+pub fn conversation_events(user: UserId, conversation: ConversationId) -> String {
+    format!("omnichat.v1.u.{user}.events.conversation.{conversation}")
+}
+
 /// Every event of a user.
 pub fn user_events(user: UserId) -> String {
     format!("omnichat.v1.u.{user}.events.>")
@@ -123,6 +131,12 @@ pub const CHANNELS: &[Channel] = &[
         from: "chat",
         to: "the user; the ingress, for readers of a stream",
         summary: "The steps of a turn, while they happen.",
+    },
+    Channel {
+        pattern: CONVERSATION_EVENTS,
+        from: "chat",
+        to: "the user; the ingress, for readers of a stream",
+        summary: "That a turn of the conversation was accepted or has ended, and that it was changed or deleted.",
     },
     Channel {
         pattern: "omnichat.q.turn.{user}.{conversation}",

@@ -36,7 +36,8 @@ pub struct SendMessage {
     /// its turn; null to begin the conversation anew. Absent: the end of the active path.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub parent_id: Option<Option<MessageId>>,
-    /// Only false so far: answers come whole.
+    /// Whether the steps of the turn are told while they happen, as server-sent events, in place of the answer at its end. Over
+    /// NATS the header `Oc-Stream` asks for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<bool>,
 }
@@ -52,6 +53,9 @@ pub struct RegenerateTurn {
     /// How the model is called, over the conversation's settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Settings>,
+    /// Whether the steps of the turn are told while they happen, as with a message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<bool>,
 }
 
 /// Which messages to list.
@@ -230,6 +234,9 @@ pub struct Turn {
     pub status: TurnStatus,
     /// Open turns of this conversation before it; null unless it is queued.
     pub queue_position: Option<u32>,
+    /// How long it is likely to wait for them, in milliseconds: for each the median of what the last eight answers of this
+    /// conversation took, less what the first has taken already. Null unless it is queued, and where there is no answer yet.
+    pub wait_ms: Option<u64>,
     /// Calls to a provider so far, at most 3; 1 from the start.
     #[schemars(example = 1)]
     pub attempt: i16,
@@ -282,9 +289,6 @@ impl Request for SendMessage {
         check_model(checks, self.model.as_deref());
         if let Some(settings) = &self.settings {
             settings.check(checks);
-        }
-        if self.stream == Some(true) {
-            checks.error("stream", "invalid_value", "answers come whole: leave this field out");
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::{future::Future, sync::Arc, time::Instant};
 
+use bus::ReplyTo;
 use identity::Principal;
 use ractor::{Actor, ActorProcessingErr};
 use tokio::sync::oneshot;
 use wire::{
-    Answer, Fault, FaultCode, OperationInfo, TurnKind, UserId,
+    Answer, Fault, FaultCode, OperationInfo, TurnId, TurnKind, UserId,
     limit::{HISTORY_BYTES, HISTORY_MESSAGES},
     operations::{REGENERATE_TURN, SEND_MESSAGE},
 };
@@ -17,6 +18,7 @@ use super::{
     window::LeftOut,
 };
 use crate::{
+    audience::{Audience, Inbox, Listener},
     generation::{self, Generation, Job, System},
     model::Opening,
     partition,
@@ -54,7 +56,11 @@ impl State {
             }
             Effect::Tell(user, turn, seq, event) => self.resources.bus.tell(user, turn, seq, &event).await,
             Effect::Answer(ticket, result) => self.answer(ticket, *result).await,
-            Effect::Forget(ticket) => drop(self.waiting.remove(&ticket)),
+            Effect::TellConversation(user, event) => {
+                self.resources.bus.tell_conversation(user, self.id, &event).await;
+            }
+            Effect::Attached(ticket, turn, before) => self.attached(ticket, turn, before).await,
+            Effect::Replace(before, ticket) => self.replace(before, ticket),
             Effect::Recovered => self.tell_partition(partition::Message::Recovered(self.id)),
             Effect::AskToLeave => self.ask_to_leave(),
             Effect::Abandon => {
@@ -150,6 +156,8 @@ impl State {
         let (stop, stopped) = oneshot::channel();
         self.stop_call = Some(stop);
         let waiting = call.waiter.and_then(|ticket| self.waiting.get(&ticket));
+        let of_turn = self.waiting.values().filter(|waiting| waiting.turn == Some(call.turn));
+        self.audience = Audience::new(of_turn.filter_map(Waiting::listener).collect());
         let job = Job {
             turn: call.turn,
             user: call.user,
@@ -160,6 +168,7 @@ impl State {
             messages: call.messages,
             traceparent: waiting.and_then(|waiting| waiting.context.traceparent.clone()),
             told: call.told,
+            audience: self.audience.clone(),
             stop: stopped,
         };
         let generation = match &self.generation {
@@ -187,19 +196,46 @@ impl State {
         }
     }
 
+    /// Whoever sent a turn waits for it; who wants steps is told that it is accepted, and what happens to it.
+    async fn attached(&mut self, ticket: Ticket, turn: TurnId, before: u32) {
+        let Some(waiting) = self.waiting.get_mut(&ticket) else { return };
+        waiting.turn = Some(turn);
+        let listener = waiting.inbox.accepted(&self.resources.bus, turn, before).await;
+        let runs = self.machine.calling().is_some_and(|calling| calling.id == turn);
+        // A call that is only about to be made looks for its audience itself.
+        if let Some(listener) = listener.filter(|_| runs) {
+            self.audience.join(listener);
+        }
+    }
+
+    /// Who has been told something by the one before is told the rest by the later one.
+    fn replace(&mut self, before: Ticket, ticket: Ticket) {
+        let Some(before) = self.waiting.remove(&before) else { return };
+        if let Some(waiting) = self.waiting.get_mut(&ticket) {
+            (waiting.inbox, waiting.turn) = (before.inbox, before.turn);
+        }
+    }
+
     /// Answers a delivery, and takes it off the queue.
     async fn answer(&mut self, ticket: Ticket, result: Result<Answer, Fault>) {
         let Some(waiting) = self.waiting.remove(&ticket) else { return };
         bus::observe(waiting.operation(), waiting.since, result.as_ref().err());
-        match result {
-            Ok(answer) if waiting.kind == TurnKind::Regenerate => {
-                let resources = self.resources.clone();
-                let answered = async move { waiting.show_turn(&resources, &answer).await };
+        let bus = &self.resources.bus;
+        match (&waiting.inbox, result) {
+            (Inbox::Satisfied, _) => {}
+            (Inbox::Steps(listener), result) => {
+                listener.end(bus, waiting.turn, result, &waiting.context).await;
+            }
+            (Inbox::Outcome(reply_to), Ok(answer)) if waiting.kind == TurnKind::Regenerate => {
+                let (resources, reply_to) = (self.resources.clone(), reply_to.clone());
+                let answered = async move { waiting.show_turn(&resources, &reply_to, &answer).await };
                 self.resources.drain.spawn("show regenerated turn", answered);
                 return;
             }
-            Ok(answer) => self.resources.bus.reply(&waiting.reply_to, &answer).await,
-            Err(fault) => self.resources.bus.reply_fault(&waiting.reply_to, &fault, &waiting.context).await,
+            (Inbox::Outcome(reply_to), Ok(answer)) => bus.reply(reply_to, &answer).await,
+            (Inbox::Outcome(reply_to), Err(fault)) => {
+                bus.reply_fault(reply_to, &fault, &waiting.context).await
+            }
         }
         waiting.ack.done().await;
     }
@@ -236,17 +272,25 @@ impl Waiting {
         }
     }
 
+    /// Who is to be told steps.
+    fn listener(&self) -> Option<Arc<Listener>> {
+        match &self.inbox {
+            Inbox::Steps(listener) => Some(listener.clone()),
+            Inbox::Outcome(_) | Inbox::Satisfied => None,
+        }
+    }
+
     /// Who asked for another answer is shown the new turn, whole.
-    async fn show_turn(self, resources: &Resources, answer: &Answer) {
+    async fn show_turn(self, resources: &Resources, reply_to: &ReplyTo, answer: &Answer) {
         let owner = Principal::authorised_by_broker(self.user);
         match resources.store.find_turn(owner, answer.turn_id).await {
-            Ok(Some(turn)) => resources.bus.reply(&self.reply_to, &turn.view).await,
+            Ok(Some(turn)) => resources.bus.reply(reply_to, &turn.view).await,
             found => {
                 let fault = match found {
                     Ok(_) => Fault::new(FaultCode::TurnNotFound),
                     Err(_) => Fault::new(FaultCode::Unavailable).of_turn(answer.turn_id),
                 };
-                resources.bus.reply_fault(&self.reply_to, &fault, &self.context).await;
+                resources.bus.reply_fault(reply_to, &fault, &self.context).await;
             }
         }
         self.ack.done().await;

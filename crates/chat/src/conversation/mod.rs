@@ -20,13 +20,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bus::{AckHandle, Context, Delivery, ReplyTo};
+use bus::{AckHandle, Context, Delivery};
 use host::share::Share;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::{sync::oneshot, task::JoinHandle};
 use wire::{ConversationId, TurnId, TurnKind, UserId};
 
 use crate::{
+    audience::{Audience, Inbox},
     generation::{Generated, Job, System},
     model::Ownership,
     partition,
@@ -35,7 +36,8 @@ use crate::{
 };
 use machine::{Arrival, Effect, Ended, Event, Machine, Terms, Ticket};
 
-/// Says "in progress" for every turn in hand, three times within the consumers' `ack_wait`, and looks whether to leave.
+/// Says "in progress" for every turn in hand, three times within the consumers' `ack_wait`, to who listens as well, and looks
+/// whether to leave.
 const TICK: Duration = Duration::from_secs(20);
 /// Before something is tried again that failed for want of the database.
 const RETRY: Duration = Duration::from_secs(1);
@@ -91,6 +93,8 @@ pub struct State {
     /// While a turn runs.
     room: Option<Share<UserId>>,
     generation: Option<ActorRef<Box<Job>>>,
+    /// Of the call that is being made.
+    audience: Audience,
     stop_call: Option<oneshot::Sender<()>>,
     system: System,
     delivered: u64,
@@ -109,7 +113,9 @@ impl Drop for Beat {
 
 /// Somebody who waits for an outcome, and the queue's message by which they wait.
 struct Waiting {
-    reply_to: ReplyTo,
+    inbox: Inbox,
+    /// Once that is known.
+    turn: Option<TurnId>,
     context: Context,
     ack: AckHandle,
     user: UserId,
@@ -145,6 +151,7 @@ impl Actor for Conversation {
             waiting: HashMap::new(),
             room: None,
             generation: None,
+            audience: Audience::default(),
             stop_call: None,
             system: System::None,
             delivered: 0,
@@ -231,7 +238,8 @@ impl State {
         let ticket = Ticket(self.delivered);
         let arrival = Arrival::new(ticket, &delivery);
         let waiting = Waiting {
-            reply_to: delivery.reply_to,
+            inbox: Inbox::new(delivery.reply_to),
+            turn: None,
             context: delivery.context,
             ack: delivery.ack,
             user: delivery.user,
@@ -260,6 +268,9 @@ impl State {
     async fn tick(&mut self) {
         for waiting in self.waiting.values() {
             waiting.ack.in_progress().await;
+            if let Inbox::Steps(listener) = &waiting.inbox {
+                listener.reassure(&self.resources.bus).await;
+            }
         }
         let idle = Duration::from_secs(self.resources.config.idle_s.into());
         if !self.machine.is_busy() && self.idle_since.elapsed() >= idle {

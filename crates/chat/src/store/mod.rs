@@ -7,6 +7,7 @@ mod conversations;
 mod graveyard;
 mod history;
 mod messages;
+mod pace;
 mod partitions;
 mod turns;
 

@@ -237,6 +237,7 @@ impl From<Row> for StoredTurn {
             kind: super::kind_from(&row.kind),
             status,
             queue_position,
+            wait_ms: None,
             attempt: row.attempts,
             seq: row.seq,
             idempotency_key: row.idempotency_key,

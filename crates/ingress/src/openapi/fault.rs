@@ -88,6 +88,8 @@ pub(super) fn headers() -> Value {
             "schema": { "type": "integer", "minimum": 1, "maximum": 60 },
         },
         "WWW-Authenticate": text("What is asked for.", "Bearer"),
+        "Location": text("Where the turn is shown.", "/turns/0198c5a2-7d1e-7b43-9a52-4f0e5c6d7e8f"),
+        "Preference-Applied": text("The preference that was met.", "respond-async"),
         "Link": text("Where the next page of the list is, if there is one.", "</projects?limit=2&cursor=AZ>; rel=\"next\""),
         "RateLimit": text("What is left of the limit, and in how many seconds all of it is there again.", "\"logins\";r=29;t=2"),
         "RateLimit-Policy": text("The limit: so many requests in so many seconds.", "\"logins\";q=30;w=60"),

@@ -1,10 +1,13 @@
 //! One route, as an operation of the document.
 
 use serde_json::{Map, Value, json};
-use wire::{OperationInfo, subject};
+use wire::{OperationInfo, Turn, schema::Description};
 
 use super::{Components, fault, link, parameter};
-use crate::route::{Body, Does, Entry};
+use crate::{
+    route::{Body, Does, Entry},
+    routes::turns::EVENTS,
+};
 
 /// The kinds of things that routes are about: a part of their paths, a name, and what it is. The first that fits.
 const TAGS: &[(&str, &str, &str)] = &[
@@ -50,18 +53,26 @@ pub(super) fn operation(entry: &Entry, components: &mut Components) -> Value {
     operation
 }
 
+/// How a route that waits for a turn may be answered.
+const MANNERS: &str = "The answer comes when the turn has ended; or, with `\"stream\": true` or `Accept: text/event-stream`, as \
+    the events of the turn while they happen; or, with `Prefer: respond-async`, as soon as the turn is accepted. ";
+
 const fn summary(entry: &Entry) -> &'static str {
     match entry.does {
         Does::Ask(operation) => operation.summary,
-        Does::Tell(told) | Does::Stream(told, _) => told.summary,
+        Does::Tell(told) | Does::Stream(told, ..) => told.summary,
     }
 }
 
 fn description(entry: &Entry) -> Option<String> {
     let operation = entry.operation()?;
     let scope = operation.scope.map(|scope| format!("An API key needs the scope `{}`. ", scope.as_str()));
-    let over_nats = if entry.is_stream() { subject::TURN_EVENTS } else { operation.pattern };
-    Some(format!("{}Over NATS: `{over_nats}`.", scope.unwrap_or_default()))
+    let over_nats = match entry.does {
+        Does::Stream(_, _, subject) => subject,
+        Does::Ask(_) | Does::Tell(_) => operation.pattern,
+    };
+    let manners = if entry.waits_for_turn { MANNERS } else { "" };
+    Some(format!("{}{manners}Over NATS: `{over_nats}`.", scope.unwrap_or_default()))
 }
 
 fn body(entry: &Entry, components: &mut Components) -> Option<Value> {
@@ -80,6 +91,9 @@ fn body(entry: &Entry, components: &mut Components) -> Option<Value> {
 fn responses(entry: &Entry, components: &mut Components) -> Value {
     let mut responses: Map<_, _> = fault::responses(entry, components);
     responses.insert("200".to_owned(), success(entry, components));
+    if entry.waits_for_turn {
+        responses.insert("202".to_owned(), accepted(components));
+    }
     if let Does::Tell(told) = entry.does
         && told.or_503
         && let Some(content) = responses["200"].get("content").cloned()
@@ -94,7 +108,9 @@ fn success(entry: &Entry, components: &mut Components) -> Value {
         Does::Ask(operation) => {
             ("application/json", components.replies.add(operation.reply_schema), of_reply(operation))
         }
-        Does::Tell(told) | Does::Stream(told, _) => (told.media_type, (told.schema)(), told.gives.to_owned()),
+        Does::Tell(told) | Does::Stream(told, ..) => {
+            (told.media_type, (told.schema)(), told.gives.to_owned())
+        }
     };
     let mut names = vec!["x-request-id"];
     if entry.query.contains(&"cursor") {
@@ -108,11 +124,23 @@ fn success(entry: &Entry, components: &mut Components) -> Value {
         "headers": fault::references(&names),
         "content": { media_type: { "schema": schema } },
     });
+    if entry.waits_for_turn {
+        success["content"][EVENTS.media_type] = json!({ "schema": (EVENTS.schema)() });
+    }
     let links = link::links(entry);
     if !links.is_empty() {
         success["links"] = links.into();
     }
     success
+}
+
+/// The answer to whoever does not wait for a turn.
+fn accepted(components: &mut Components) -> Value {
+    json!({
+        "description": "The turn, which is accepted: with `Prefer: respond-async`.",
+        "headers": fault::references(&["x-request-id", "Location", "Preference-Applied", "RateLimit", "RateLimit-Policy"]),
+        "content": { "application/json": { "schema": components.replies.add(Description::of::<Turn>()) } },
+    })
 }
 
 /// What a reply is, in a sentence: its type says so.

@@ -10,14 +10,25 @@ use crate::{
     stream::{Position, STARTING_AFTER},
 };
 
+/// A key: visible characters, and spaces between them. One in quotes is taken without them, so something must be within.
+const KEY: &str = r#"^([!-~]|[!#-~][ -~]*[!-~]|"[ -~]*[!#-~]|"[ -~]+")$"#;
+
 pub(super) fn parameters(entry: &Entry) -> Vec<Value> {
     let mut parameters: Vec<_> = entry.parameters().map(in_path).collect();
     let request =
         entry.operation().map(|operation| operation.request_schema.of_request()).unwrap_or_default();
-    if entry.is_stream() {
+    if entry.is_resumable() {
         parameters.extend(last_seen());
     } else {
         parameters.extend(entry.query.iter().map(|name| in_query(name, &request["properties"][name])));
+    }
+    if entry.waits_for_turn {
+        parameters.push(json!({
+            "name": header::PREFER,
+            "in": "header",
+            "description": "`respond-async`: not to wait for the end of the turn.",
+            "schema": { "type": "string", "examples": [header::RESPOND_ASYNC] },
+        }));
     }
     if entry.faults().contains(&FaultCode::InvalidIdempotencyKey) {
         parameters.push(json!({
@@ -29,7 +40,7 @@ pub(super) fn parameters(entry: &Entry) -> Vec<Value> {
                 "type": "string",
                 "minLength": 1,
                 "maxLength": IDEMPOTENCY_KEY_BYTES_MAX,
-                "pattern": "^[!#-~]+$",
+                "pattern": KEY,
                 "examples": ["3f1c9a"],
             },
         }));

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::Uri;
-use serde_json::Value;
+use serde_json::{Value, json};
 use wire::{
     ConversationId, ProjectId,
     operations::{
@@ -16,8 +16,32 @@ use crate::{
     answer::Answer,
     body::JsonBody,
     caller::Caller,
-    send::IdempotencyKey,
+    route::Told,
+    send::{IdempotencyKey, Wishes},
 };
+
+pub(crate) const EVENTS: Told = Told {
+    name: "stream_conversation",
+    summary: "Tells what happens in a conversation, as server-sent events.",
+    gives: "Events: `turn_accepted`, `turn_ended`, `updated`, `missed` (some may have been lost: read again), and at last \
+        `deleted`. They have no ids: who comes back reads the messages again.",
+    media_type: "text/event-stream",
+    schema: event,
+    or_503: false,
+};
+
+/// One event: readers of descriptions take the schema of a stream for that of each of its events.
+fn event() -> Value {
+    let names = ["turn_accepted", "turn_ended", "updated", "missed", "deleted"];
+    json!({
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "event": { "enum": names, "description": "What happened." },
+            "data": { "type": "string", "contentMediaType": "application/json", "description": "More about it, as JSON." },
+        },
+    })
+}
 
 /// The project stands in the body or, when there is none, in the query.
 pub(crate) async fn create(caller: Caller, uri: Uri, JsonBody(body): JsonBody) -> Answer {
@@ -55,11 +79,16 @@ pub(crate) async fn messages(
     caller.ask(&LIST_MESSAGES, &[&conversation], query_as_body(&uri, &["branch", "limit", "cursor"])?).await
 }
 
+pub(crate) async fn events(caller: Caller, PathId(conversation): PathId<ConversationId>) -> Answer {
+    caller.stream_conversation(conversation).await
+}
+
 pub(crate) async fn send(
     caller: Caller,
     PathId(conversation): PathId<ConversationId>,
     key: IdempotencyKey,
+    wishes: Wishes,
     JsonBody(body): JsonBody,
 ) -> Answer {
-    caller.send(&SEND_MESSAGE, &conversation, key, body).await
+    caller.send(&SEND_MESSAGE, &conversation, key, wishes, body).await
 }

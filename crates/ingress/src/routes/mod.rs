@@ -10,7 +10,13 @@ pub(crate) mod turns;
 
 use std::sync::Arc;
 
-use wire::{ChooseVersion, FaultCode::*, operations::*, schema::Description};
+use wire::{
+    ChooseVersion,
+    FaultCode::*,
+    operations::*,
+    schema::Description,
+    subject::{CONVERSATION_EVENTS, TURN_EVENTS},
+};
 
 use crate::{
     door::Door,
@@ -88,8 +94,13 @@ pub(crate) const API: &[Route<Arc<Door>>] = &[
         .limit(Limit::Turns)
         .waits_for_turn()
         .or(&[MessageNotFound]),
+    route!(
+        GET "/conversations/{conversation}/events",
+        conversations::events,
+        Stream(&conversations::EVENTS, &GET_CONVERSATION.info, CONVERSATION_EVENTS)
+    ),
     route!(GET "/turns/{turn}", turns::get, Ask(&GET_TURN.info)),
-    route!(GET "/turns/{turn}/events", turns::events, Stream(&turns::EVENTS, &GET_TURN.info))
+    route!(GET "/turns/{turn}/events", turns::events, Stream(&turns::EVENTS, &GET_TURN.info, TURN_EVENTS))
         .query(&[STARTING_AFTER]),
     route!(POST "/turns/{turn}/cancel", turns::cancel, Ask(&CANCEL_TURN.info)),
     route!(POST "/turns/{turn}/regenerate", turns::regenerate, Ask(&REGENERATE_TURN.info))

@@ -9,7 +9,12 @@ use wire::{
 };
 
 use crate::{
-    address::PathId, answer::Answer, body::JsonBody, caller::Caller, route::Told, send::IdempotencyKey,
+    address::PathId,
+    answer::Answer,
+    body::JsonBody,
+    caller::Caller,
+    route::Told,
+    send::{IdempotencyKey, Wishes},
     stream::Position,
 };
 
@@ -26,11 +31,11 @@ pub(crate) const EVENTS: Told = Told {
 
 /// One event: readers of descriptions take the schema of a stream for that of each of its events.
 fn event() -> Value {
-    let names = ["accepted", "started", "delta", "restarted", "completed", "failed", "cancelled"];
-    let id = "Names the event, and what its reader has by then: `<turn>:<number>`.";
+    let names = ["queued", "accepted", "started", "delta", "restarted", "completed", "failed", "cancelled"];
+    let id = "Names the event, and what its reader has by then: `<turn>:<number>`. A turn that is not accepted yet has none.";
     json!({
         "type": "object",
-        "required": ["id", "event", "data"],
+        "required": ["event", "data"],
         "properties": {
             "id": { "type": "string", "pattern": "^[0-9a-f-]{36}:[0-9]{1,8}$", "description": id },
             "event": { "enum": names, "description": "What happened." },
@@ -59,7 +64,8 @@ pub(crate) async fn regenerate(
     caller: Caller,
     PathId(turn): PathId<TurnId>,
     key: IdempotencyKey,
+    wishes: Wishes,
     JsonBody(body): JsonBody,
 ) -> Answer {
-    caller.send(&REGENERATE_TURN, &turn, key, body).await
+    caller.send(&REGENERATE_TURN, &turn, key, wishes, body).await
 }

@@ -14,18 +14,18 @@ use super::{
     frames::{Frame, Frames},
     outbox::{Outbox, Undelivered},
 };
-use crate::{caller::Caller, slots::Slot};
+use crate::{caller::Caller, door::Door, slots::Slot};
 
 /// Events may be lost, so the record is looked into this often.
-const LOOK: Duration = Duration::from_secs(5);
+pub(super) const LOOK: Duration = Duration::from_secs(5);
 /// And so soon again, if it could not be had; then after twice that time, and so on.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// The record comes within milliseconds, or at the next look.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A comment: it keeps proxies, and tells both ends that the other is there.
-const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
+pub(super) const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
 /// Come back in a second.
-const COME_BACK: Bytes = Bytes::from_static(b": come back for the rest\nretry: 1000\n\n");
+pub(super) const COME_BACK: Bytes = Bytes::from_static(b": come back for the rest\nretry: 1000\n\n");
 
 /// All that a stream needs.
 pub(super) struct Follower {
@@ -39,7 +39,7 @@ pub(super) struct Follower {
 
 /// Why a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// All was told.
     Told,
     /// Its reader left.
@@ -67,6 +67,11 @@ impl End {
             Self::Draining => "draining",
             Self::Deaf => "deaf",
         }
+    }
+
+    /// Whether the reader has not seen all, and may come back for it.
+    pub const fn may_come_back(self) -> bool {
+        matches!(self, Self::GrownOld | Self::Draining | Self::Deaf | Self::TurnedOut)
     }
 }
 
@@ -96,28 +101,29 @@ impl Drop for Open {
     }
 }
 
+/// Runs a stream for as long as it may be open, and counts it.
+pub(super) async fn attend(door: &Door, following: impl Future<Output = End>) -> End {
+    let _open = Open::new();
+    let end = tokio::select! {
+        // What is ready is told even if there is no time for more.
+        biased;
+        end = following => end,
+        () = door.drain.draining() => End::Draining,
+        () = sleep(door.stream_life) => End::GrownOld,
+    };
+    tracing::debug!(reason = end.name(), "a stream ended");
+    metrics::counter!(ENDED, "reason" => end.name()).increment(1);
+    end
+}
+
 impl Follower {
     /// Runs the stream to its end.
     pub async fn run(mut self) {
-        let _open = Open::new();
-        let (drain, life) = (self.caller.door().drain.clone(), self.caller.door().stream_life);
-        let end = tokio::select! {
-            end = self.follow() => end,
-            () = drain.draining() => End::Draining,
-            () = sleep(life) => End::GrownOld,
-        };
-        tracing::debug!(turn = %self.turn, reason = end.name(), "a stream ended");
-        metrics::counter!(ENDED, "reason" => end.name()).increment(1);
-        if matches!(end, End::GrownOld | End::Draining | End::Deaf | End::TurnedOut) {
+        let caller = self.caller.clone();
+        let following = async { self.tell_and_listen().await.unwrap_or_else(Into::into) };
+        if attend(caller.door(), following).await.may_come_back() {
             // Whoever has no room for it comes back all the same.
             self.outbox.offer(COME_BACK);
-        }
-    }
-
-    async fn follow(&mut self) -> End {
-        match self.tell_and_listen().await {
-            Ok(end) => end,
-            Err(undelivered) => undelivered.into(),
         }
     }
 
@@ -191,7 +197,7 @@ impl Follower {
 }
 
 /// Ticks after each period, however long the work between two ticks takes.
-fn every(period: Duration) -> Interval {
+pub(super) fn every(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.reset();
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

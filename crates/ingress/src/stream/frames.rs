@@ -59,6 +59,8 @@ impl Frames {
     /// An event was heard. True: the turn has ended, and the record says how.
     pub fn hear(&mut self, event: TurnEvent) -> bool {
         match event {
+            // It has no number, and is shown before there are frames.
+            TurnEvent::Queued => {}
             TurnEvent::Accepted { .. } => {
                 if self.at < Position::ACCEPTED {
                     self.show(Position::ACCEPTED, event);

@@ -5,17 +5,21 @@
 //! ```
 //!
 //! `position`: how far a reader is, as a number; `frames`: what it is shown, pure; `outbox`: how much may wait for it;
-//! `follower`: the task that listens for it.
+//! `follower`: the task that listens for it; `sent`: how the stream of a turn begins with its send; `conversation`: the same for the
+//! events of a conversation, of which nothing is kept.
 
+mod conversation;
 mod follower;
 mod frames;
 mod outbox;
 mod position;
+mod sent;
 
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
+use bus::TurnEvents;
 use host::{limit::hit, telemetry::Metric};
 use http::{
     HeaderName, HeaderValue,
@@ -54,24 +58,42 @@ impl Caller {
     pub async fn stream(self, turn: TurnId, from: Position) -> Answer {
         self.check_scope(&GET_TURN.info)?;
         let slot = self.take_stream()?;
-        let door = self.door();
-        // First the ear, then the question: what happens between the two is heard.
-        let events = door.bus.listen(self.user(), turn).await.map_err(|_| FaultCode::Unavailable)?;
-        let asked = self.call(&GET_TURN, &[&turn], bytes::Bytes::new(), None, door.request_timeout).await;
-        let record: Turn = match asked {
-            Ok(reply) if reply.status.is_none() => {
-                serde_json::from_slice(&reply.body).map_err(|_| FaultCode::Internal)?
-            }
-            other => return self.answered(other),
+        self.follow(turn, from, slot).await
+    }
+
+    async fn follow(self, turn: TurnId, from: Position, slot: Slot<UserId>) -> Answer {
+        let (events, frames) = match self.look_up(turn, from).await {
+            Ok(found) => found,
+            Err(answer) => return *answer,
         };
-        let mut frames = Frames::new(turn, from);
-        frames.check(&record).map_err(|_| FaultCode::InvalidEventId)?;
-        frames.learn(&record);
-        let (outbox, taken) = outbox(door.stream_stall);
-        let drain = door.drain.clone();
+        let (outbox, taken) = outbox(self.door().stream_stall);
+        let drain = self.door().drain.clone();
         let follower = Follower { turn, caller: self, events, frames, outbox, _slot: slot };
         drain.spawn("turn-stream", follower.run());
         Ok(response(Body::from_stream(taken)))
+    }
+
+    /// Listens to a turn, and finds out what a reader who is at `from` lacks.
+    ///
+    /// # Errors
+    /// The answer to whoever asks for a turn that cannot be shown.
+    async fn look_up(&self, turn: TurnId, from: Position) -> Result<(TurnEvents, Frames), Box<Answer>> {
+        let refused = |code: FaultCode| Box::new(Err(code.into()));
+        let door = self.door();
+        // First the ear, then the question: what happens between the two is heard.
+        let events = door.bus.listen(self.user(), turn).await;
+        let events = events.map_err(|_| refused(FaultCode::Unavailable))?;
+        let asked = self.call(&GET_TURN, &[&turn], bytes::Bytes::new(), None, door.request_timeout).await;
+        let record: Turn = match asked {
+            Ok(reply) if reply.status.is_none() => {
+                serde_json::from_slice(&reply.body).map_err(|_| refused(FaultCode::Internal))?
+            }
+            other => return Err(Box::new(self.answered(other))),
+        };
+        let mut frames = Frames::new(turn, from);
+        frames.check(&record).map_err(|_| refused(FaultCode::InvalidEventId))?;
+        frames.learn(&record);
+        Ok((events, frames))
     }
 
     fn take_stream(&self) -> Result<Slot<UserId>, Fault> {

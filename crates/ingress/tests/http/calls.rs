@@ -75,6 +75,7 @@ pub fn turn(id: TurnId, status: TurnStatus) -> Turn {
         kind: TurnKind::Send,
         status,
         queue_position: None,
+        wait_ms: None,
         attempt: 1,
         seq: 0,
         idempotency_key: None,

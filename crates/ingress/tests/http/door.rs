@@ -180,7 +180,7 @@ async fn a_page_of_a_listed_origin_may_use_the_api() {
     assert_eq!(answer.header("access-control-allow-origin"), origin);
     assert_eq!(
         answer.header("access-control-expose-headers"),
-        "x-request-id, retry-after, link, location, ratelimit, ratelimit-policy"
+        "x-request-id, retry-after, link, location, preference-applied, ratelimit, ratelimit-policy"
     );
     assert_eq!(answer.header("vary"), "origin");
 

@@ -6,6 +6,7 @@ mod calls;
 mod connections;
 mod door;
 mod heads;
+mod sends;
 mod stalls;
 mod streams;
 mod world;

@@ -5,7 +5,7 @@ use llm::{
     simulator::{Ended, Script, answer},
 };
 use serde_json::json;
-use testkit::{Layout, Role, Signal, both_layouts, eventually, user::text};
+use testkit::{Layout, Role, Signal, StreamEvent, both_layouts, eventually, user::text};
 
 use crate::{
     SLOW, SOON,
@@ -130,4 +130,43 @@ async fn a_worker_that_was_frozen_changes_nothing(layout: Layout) {
     assert_eq!(Ledger::of(&world).await, Ledger::all_answered(1, 1));
     ana.send(&conversation, "And now?").await.ok();
     assert_eq!(Ledger::of(&world).await, Ledger::all_answered(2, 1));
+}
+
+/// Only where the ingress is another process. The old worker goes on to tell its answer, at the same inbox.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_streamed_answer_goes_on_with_the_worker_that_takes_over() {
+    let mut world = world(Layout::ProcessPerRole).set("chat.hand_over_ms", 20_000).start().await;
+    let ana = world.user().await;
+    let conversation = ana.conversation().await;
+    let say = |word: &str| world.provider().play(Script { text: Some(word.into()), ..Script::default() });
+    let question = "Tell me. [[sim first_ms=100 chunk_ms=60 chunks=30]]";
+    say("old");
+    let path = format!("/conversations/{conversation}/messages");
+    let body = json!({ "content": question, "stream": true });
+    let mut stream = ana.post_stream(&path, &[("idempotency-key", "k1")], &body).await.unwrap();
+    let (mut shown, mut names) = (String::new(), Vec::new());
+    let mut take = |event: StreamEvent| {
+        match event.name.as_str() {
+            "delta" => {
+                assert_eq!(event.data["offset"], shown.len(), "{event:?}");
+                shown.push_str(&text(&event.data["text"]));
+            }
+            "restarted" => shown.clear(),
+            _ => {}
+        }
+        names.push(event.name.clone());
+        event.name == "delta"
+    };
+    while !take(stream.next().await.unwrap()) {}
+    say("new");
+    world.signal(Role::Chat, Signal::STOP);
+    let frozen = world.replace(Role::Chat).await;
+    provider_was_called(&world, 2).await;
+    frozen.signal(Signal::CONT);
+    while let Some(event) = stream.next().await {
+        take(event);
+    }
+    assert_eq!(names.iter().filter(|name| *name == "restarted").count(), 1, "{names:?}");
+    assert_eq!((&*shown, names.last().unwrap().as_str()), (&*vec!["new"; 30].join(" "), "completed"));
+    assert_eq!(ana.send_with_key(&conversation, question, "k1").await.ok()["response"], shown);
 }

@@ -73,7 +73,7 @@ async fn what_is_wrong_with_a_body_is_told_by_field(layout: Layout) {
             "settings.temprature",
             "unknown_field",
         ),
-        (&messages, r#"{"content":"a","stream":true}"#.into(), 422, "stream", "invalid_value"),
+        (&messages, r#"{"content":"a","stream":"yes"}"#.into(), 422, "stream", "invalid_type"),
     ];
     for (path, body, status, field, code) in cases {
         let problem = post(&ana, path, &JSON, body.clone()).await.fault(status, "invalid_body");

@@ -1,6 +1,7 @@
 //! Turns: one message, one answer, in order.
 
 use llm::{Message, simulator::answer};
+use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Layout, User, World, both_layouts, eventually, user::text};
 
@@ -12,6 +13,7 @@ both_layouts![
     a_turn_can_be_looked_at_while_it_runs_and_after,
     an_answer_that_takes_too_long_comes_later,
     a_turn_that_waits_shows_how_many_are_before_it,
+    a_turn_that_waits_says_how_long_that_is_likely_to_be,
     what_waits_in_a_conversation_is_bounded_and_runs_in_order,
     conversations_do_not_wait_for_each_other,
     a_long_answer_is_kept_whole,
@@ -86,7 +88,7 @@ async fn a_turn_can_be_looked_at_while_it_runs_and_after(layout: Layout) {
     assert_eq!(messages.as_array().unwrap().len(), 1, "the question is there at once");
     let turn = format!("/turns/{}", text(&messages[0]["turn_id"]));
     let running = ana.get(&turn).await.ok();
-    let names = "answered_by attempt conversation_id created_at fault finish_reason finished_at id idempotency_key kind messages model partial prompt_id prompt_version queue_position seq status usage";
+    let names = "answered_by attempt conversation_id created_at fault finish_reason finished_at id idempotency_key kind messages model partial prompt_id prompt_version queue_position seq status usage wait_ms";
     assert_eq!(fields(&running).join(" "), names);
     assert_eq!(
         (&running["status"], &running["attempt"], &running["seq"]),
@@ -147,6 +149,44 @@ async fn a_turn_that_waits_shows_how_many_are_before_it(layout: Layout) {
         assert_eq!(answer.await.unwrap().status, if place == 0 { 410 } else { 200 });
         assert_eq!(turn(place).await["queue_position"], Value::Null);
     }
+}
+
+async fn a_turn_that_waits_says_how_long_that_is_likely_to_be(layout: Layout) {
+    let world = world(layout).start().await;
+    let ana = world.user().await;
+    let headers = [("content-type", "application/json"), ("prefer", "respond-async")];
+    let send = async |conversation: &str, content: &str| {
+        let (path, body) = (format!("/conversations/{conversation}/messages"), json!({ "content": content }));
+        let answer = ana.request(Method::POST, &path, &headers, Some(body.to_string().into())).await.unwrap();
+        assert_eq!(answer.status, 202);
+        answer.json()
+    };
+    let new = ana.conversation().await;
+    let first = send(&new, "first [[sim hang]]").await;
+    assert_eq!(send(&new, "second").await["wait_ms"], Value::Null, "nothing is known");
+    ana.post_nothing(&format!("/turns/{}/cancel", text(&first["id"]))).await.ok();
+
+    let conversation = ana.conversation().await;
+    for first_ms in [1, 2000, 1] {
+        ana.send(&conversation, &format!("[[sim first_ms={first_ms}]]")).await.ok();
+    }
+    let median: i64 = sqlx::query_scalar(
+        "select (timings ->> 'total_ms')::bigint from outcomes join turns on id = turn_id
+         where conversation_id = $1::uuid order by 1 offset 1 limit 1",
+    )
+    .bind(&conversation)
+    .fetch_one(world.sql())
+    .await
+    .unwrap();
+    let running = send(&conversation, "first [[sim hang]]").await;
+    assert_eq!((&running["status"], &running["wait_ms"]), (&json!("running"), &Value::Null));
+    let mut waits = Vec::new();
+    for content in ["second", "third"] {
+        let turn = send(&conversation, content).await;
+        waits.push(turn["wait_ms"].as_i64().unwrap());
+    }
+    assert!((0..=median).contains(&waits[0]), "{waits:?} {median}");
+    assert!((median..=2 * median).contains(&waits[1]), "{waits:?} {median}");
 }
 
 async fn what_waits_in_a_conversation_is_bounded_and_runs_in_order(layout: Layout) {

@@ -30,7 +30,9 @@ async fn the_description_is_one_that_others_can_read() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_api_does_what_its_description_says() {
-    let world = World::builder(env!("CARGO_BIN_EXE_omnichat"), Layout::OneProcess).start().await;
+    // A stream of a conversation's events has no end but this one.
+    let world = World::builder(env!("CARGO_BIN_EXE_omnichat"), Layout::OneProcess);
+    let world = world.set("http.stream_life_s", 1).start().await;
     let [ana, bob, cem] = [world.user().await, world.user().await, world.user().await];
     let key = ana.post("/auth/api-keys", json!({ "name": "stranger" })).await.ok();
     let mut schemathesis = Toolbox::open().await.schemathesis();

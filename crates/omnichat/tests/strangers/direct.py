@@ -61,6 +61,19 @@ async def main():
         event = {"event": message.headers["Oc-Event"], "seq": message.headers["Oc-Seq"]}
         facts["events"].append(event | {"body": json.loads(message.data)})
 
+    async def steps(rest, body, headers):
+        """All that is said until the empty message."""
+        inbox = connection.new_inbox()
+        told, replies = await connection.subscribe(inbox), []
+        await connection.publish(subject(rest), body, reply=inbox, headers={"Oc-Stream": "1"} | headers)
+        while (message := await told.next_msg(timeout=PATIENCE)).data:
+            replies.append(seen(message, json.loads(message.data)))
+        return replies
+
+    send = f"conversations.{conversation}.send"
+    facts["steps"] = await steps(send, json.dumps({"content": "step by step"}).encode(), {})
+    facts["refused"] = await steps(send, b'{"content":""}', {})
+
     facts["errors"] = errors
     reply = await ask("account.get")
     facts["account"] = json.loads(reply.data)

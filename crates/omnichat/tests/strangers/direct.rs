@@ -30,6 +30,19 @@ async fn a_client_in_python_finds_what_the_catalogue_says() {
     assert_eq!(seen["errors"], json!([]), "the server had nothing against any of it");
     assert_eq!(seen["account"]["id"], json!(ana.id));
     is_a_turn(&seen["events"], &seen["sent"]["body"]);
+    is_told_in_steps(&seen["steps"]);
+    assert_eq!(seen["refused"].as_array().unwrap().len(), 1, "an error ends the wait");
+    is_fault(&seen["refused"][0], "422", "invalid_body");
+}
+
+/// The parts are the answer, and the last one has all of it.
+fn is_told_in_steps(replies: &Value) {
+    let replies = replies.as_array().unwrap();
+    let names: Vec<_> = replies.iter().map(|reply| reply["headers"]["Oc-Event"].as_str().unwrap()).collect();
+    assert!(names.contains(&"accepted") && names.last() == Some(&"completed"), "{names:?}");
+    let deltas = replies.iter().filter(|reply| reply["headers"]["Oc-Event"] == "delta");
+    let text: String = deltas.map(|reply| reply["body"]["text"].as_str().unwrap()).collect();
+    assert_eq!(json!(text), replies.last().unwrap()["body"]["response"]);
 }
 
 /// Code and sentence stand in the headers that service clients read, and again in the body.

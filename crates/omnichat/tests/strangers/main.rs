@@ -5,4 +5,5 @@
 mod description;
 mod direct;
 mod services;
+mod steps;
 mod toolbox;

@@ -1,7 +1,7 @@
 //! From delivery to accepted turn. One at a time, so that the places of turns have no gaps.
 
 use time::OffsetDateTime;
-use wire::{Fault, FaultCode, TurnEvent, TurnId, TurnKind};
+use wire::{ConversationEvent, Fault, FaultCode, TurnEvent, TurnId, TurnKind};
 
 use super::{
     Accepting, Arrival, Effect, HeldTurn, Machine, Stage,
@@ -68,14 +68,17 @@ impl Machine {
 
     /// Has the sender of a delivery wait. One who waits already is not told twice: only the queue's message is another.
     fn attach(&mut self, arrival: &Arrival) {
-        let Some(held) = self.turns.iter_mut().find(|held| held.is_meant_by(arrival)) else { return };
+        let Some(place) = self.turns.iter().position(|held| held.is_meant_by(arrival)) else { return };
+        let held = &mut self.turns[place];
         let waiter = Waiter { ticket: arrival.ticket, inbox: arrival.inbox.clone() };
         if let Some(known) = held.waiters.iter_mut().find(|known| known.inbox == waiter.inbox) {
             let before = std::mem::replace(known, waiter);
-            return self.ask(Effect::Forget(before.ticket));
+            return self.ask(Effect::Replace(before.ticket, arrival.ticket));
         }
         if held.waiters.len() < WAITERS_MAX {
-            return held.waiters.push(waiter);
+            held.waiters.push(waiter);
+            let attached = Effect::Attached(arrival.ticket, held.id, count(place));
+            return self.ask(attached);
         }
         let pending = Fault::new(FaultCode::AnswerPending).of_turn(held.id);
         self.answer(arrival, pending);
@@ -187,8 +190,9 @@ impl Machine {
         let exchange =
             Exchange::new(turn.seq, turn.kind, turn.parent, turn.user_message, turn.content.clone());
         known.window.ask(turn.id, exchange);
-        let queue_position = u32::try_from(self.turns.len()).unwrap_or(u32::MAX);
-        let (id, user) = (turn.id, known.user);
+        let queue_position = count(self.turns.len());
+        let (id, user, ticket) = (turn.id, known.user, arrival.ticket);
+        let (kind, message_id) = (turn.kind, turn.user_message);
         let waiter = Waiter { ticket: arrival.ticket, inbox: arrival.inbox };
         let mut held = HeldTurn::new(turn, accepted, waiter, now);
         held.told = 1;
@@ -201,6 +205,9 @@ impl Machine {
             1,
             Box::new(TurnEvent::Accepted { turn_id: id, queue_position: Some(queue_position) }),
         ));
+        self.ask(Effect::Attached(ticket, id, queue_position));
+        let accepted = ConversationEvent::TurnAccepted { turn_id: id, kind, message_id, queue_position };
+        self.ask(Effect::TellConversation(user, Box::new(accepted)));
         self.advance(now);
         self.next_arrival(now);
     }
@@ -258,4 +265,9 @@ impl Machine {
     fn answer(&mut self, arrival: &Arrival, fault: Fault) {
         self.ask(Effect::Answer(arrival.ticket, Box::new(Err(fault))));
     }
+}
+
+/// Turns before a place.
+fn count(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
 }

@@ -11,7 +11,7 @@ mod turn;
 use std::collections::VecDeque;
 
 use time::OffsetDateTime;
-use wire::{Answer, ConversationId, Fault, Settings, TurnEvent, TurnId, UserId};
+use wire::{Answer, ConversationEvent, ConversationId, Fault, Settings, TurnEvent, TurnId, UserId};
 
 use super::window::{LeftOut, Window};
 use crate::{
@@ -100,8 +100,12 @@ pub enum Effect {
     Tell(UserId, TurnId, u64, Box<TurnEvent>),
     /// Answer a delivery, and take it off the queue.
     Answer(Ticket, Box<Result<Answer, Fault>>),
-    /// A delivery has come again: the later one counts.
-    Forget(Ticket),
+    /// Tell what happens in the conversation.
+    TellConversation(UserId, Box<ConversationEvent>),
+    /// A delivery is of this turn, before which so many wait or run: who sent it waits from now on.
+    Attached(Ticket, TurnId, u32),
+    /// A delivery has come again: the later one stands for it.
+    Replace(Ticket, Ticket),
     /// Note that a turn was accepted, before which so many wait.
     NoteAccepted(TurnId, u32),
     /// Note how a turn ended.

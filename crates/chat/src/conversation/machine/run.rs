@@ -1,11 +1,11 @@
 //! From accepted turn to outcome. The first turn of the queue runs; the next one starts when its outcome is stored.
 
 use time::OffsetDateTime;
-use wire::{Answer, Fault, FaultCode, Problem, TurnEvent, TurnId, limits};
+use wire::{Answer, ConversationEvent, Fault, FaultCode, TurnId, TurnStatus, limits};
 
 use super::{Call, Effect, Ended, Machine, Next, Phase, Stage};
 use crate::{
-    model::{Ending, Outcome},
+    model::{Ending, Outcome, last_step},
     store::Attempt,
     writer::WriteError,
 };
@@ -269,12 +269,9 @@ impl Machine {
         if let Some(known) = self.known() {
             known.window.end(turn.id, result.as_ref().ok().map(|answer| answer.response.as_str().into()));
             let (user, id, seq) = (known.user, turn.id, turn.told + 1);
-            let event = match &result {
-                Ok(answer) => TurnEvent::Completed(Box::new(answer.clone())),
-                Err(fault) if fault.code == FaultCode::TurnCancelled => TurnEvent::Cancelled { turn_id: id },
-                Err(fault) => TurnEvent::Failed(Box::new(Problem::of(fault, None))),
-            };
-            self.ask(Effect::Tell(user, id, seq, Box::new(event)));
+            self.ask(Effect::Tell(user, id, seq, Box::new(last_step(id, &result))));
+            let ended = ConversationEvent::TurnEnded { turn_id: id, status: status(&result) };
+            self.ask(Effect::TellConversation(user, Box::new(ended)));
         }
         let code = result.as_ref().err().map_or("ok", |fault| fault.code.as_str());
         self.ask(Effect::NoteEnded(Box::new(turn), code));
@@ -282,5 +279,14 @@ impl Machine {
             self.ask(Effect::Recovered);
         }
         self.advance(now);
+    }
+}
+
+/// Where a turn stands that has ended so.
+fn status(result: &Result<Answer, Fault>) -> TurnStatus {
+    match result {
+        Ok(_) => TurnStatus::Completed,
+        Err(fault) if fault.code == FaultCode::TurnCancelled => TurnStatus::Cancelled,
+        Err(_) => TurnStatus::Failed,
     }
 }

@@ -35,6 +35,7 @@ fn record(status: TurnStatus, attempt: i16, answer: Option<&str>) -> Turn {
         status,
         kind: wire::TurnKind::Send,
         queue_position: None,
+        wait_ms: None,
         partial,
         attempt,
         seq: 0,

@@ -178,6 +178,8 @@ pub const ROUTES: &[Row] = &[
     read("GET", "/conversations/{conversation}", ""),
     row("PATCH", "/conversations/{conversation}", r#"{"title":"mine now"}"#),
     row("DELETE", "/conversations/{conversation}", ""),
+    // It would be read for as long as it is open.
+    row("GET", "/conversations/{conversation}/events", ""),
     read("GET", "/conversations/{conversation}/messages", ""),
     read("GET", "/conversations/{conversation}/messages?branch=all", ""),
     row("POST", "/conversations/{conversation}/messages", CONTENT),

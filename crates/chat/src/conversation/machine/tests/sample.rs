@@ -52,6 +52,7 @@ pub fn view(turn: &NewTurn) -> Turn {
         kind: turn.kind,
         status: TurnStatus::Running,
         queue_position: None,
+        wait_ms: None,
         attempt: 1,
         seq: turn.seq,
         idempotency_key: turn.idempotency_key.clone(),

@@ -210,7 +210,7 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Answer(ticket, result) => self.answered(ticket, &result),
-                Effect::Forget(ticket) => drop(self.delivered.insert(ticket, usize::MAX)),
+                Effect::Replace(ticket, _) => drop(self.delivered.insert(ticket, usize::MAX)),
                 Effect::TakeRoom(_) => self.happens(Event::Room(true)),
                 Effect::StopCall => self.stop_call(),
                 Effect::Stop(_) => self.stopped = true,
