@@ -7,7 +7,8 @@
 //! - `exchange`: what surrounds every request; `head`: what it may not exceed; `record`: its line in the log and its count; `cors`: which pages may read
 //!   the answer
 //! - `credential`, `address`, `body`: what a request says, taken apart; `credentials`: whose a credential is
-//! - `caller`: calls over the bus; `send`: the one call that may take minutes; `stream`: events, told while they happen
+//! - `caller`: calls over the bus; `send`: the one call that may take minutes; `stream`: events, told while they happen; `websocket`: both
+//!   over one socket
 //! - `peer`, `throttle`: where a request comes from, and how often; `deadline`: how long it may take; `reader`: who may
 //!   read what machines ask about
 //! - `answer`: replies and faults as HTTP
@@ -39,6 +40,7 @@ mod slots;
 mod socket;
 mod stream;
 mod throttle;
+mod websocket;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -69,6 +71,7 @@ pub async fn start(
     describe(record::METRICS);
     describe(server::METRICS);
     describe(stream::METRICS);
+    describe(websocket::METRICS);
     describe(limit::METRICS);
     let door = Door::new(config, limits, bus, verifier, drain)?;
     let router = router::router(Arc::new(door), vitals, Readers::new(config)?);

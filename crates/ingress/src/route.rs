@@ -42,6 +42,8 @@ pub(crate) enum Does {
     Tell(&'static Told),
     /// It tells the events of a turn, to whoever may ask for this operation.
     Stream(&'static Told, &'static OperationInfo),
+    /// It goes on as a WebSocket, on which everybody says who they are.
+    Switch(&'static Told),
 }
 
 /// What a route answers by itself.
@@ -185,7 +187,7 @@ impl Entry {
     pub fn name(&self) -> String {
         match self.does {
             Does::Ask(operation) => operation.name.to_lowercase(),
-            Does::Tell(told) | Does::Stream(told, _) => told.name.to_owned(),
+            Does::Tell(told) | Does::Stream(told, _) | Does::Switch(told) => told.name.to_owned(),
         }
     }
 
@@ -193,13 +195,18 @@ impl Entry {
     pub const fn operation(&self) -> Option<&'static OperationInfo> {
         match self.does {
             Does::Ask(operation) | Does::Stream(_, operation) => Some(operation),
-            Does::Tell(_) => None,
+            Does::Tell(_) | Does::Switch(_) => None,
         }
     }
 
     /// Whether it tells events.
     pub const fn is_stream(&self) -> bool {
         matches!(self.does, Does::Stream(..))
+    }
+
+    /// Whether it goes on as a WebSocket.
+    pub const fn is_socket(&self) -> bool {
+        matches!(self.does, Does::Switch(_))
     }
 
     /// Whether one has to say who asks.
@@ -222,10 +229,10 @@ impl Entry {
         use FaultCode::{
             AccountDisabled, BodyTooLarge, HeadersTooLarge, InsufficientScope, Internal, InvalidBody,
             InvalidCursor, InvalidEventId, InvalidToken, MalformedBody, MalformedRequest, MissingToken,
-            Overloaded, RateLimited, RequestTimedOut, TokenExpired, TooManyConnections, Unavailable,
-            UnsupportedMediaType, UriTooLong,
+            OriginNotAllowed, Overloaded, RateLimited, RequestTimedOut, TokenExpired, TooManyConnections,
+            Unavailable, UnsupportedMediaType, UpgradeRequired, UriTooLong,
         };
-        let rules: [(bool, &[FaultCode]); 8] = [
+        let rules: [(bool, &[FaultCode]); 9] = [
             (
                 true,
                 &[
@@ -250,6 +257,7 @@ impl Entry {
             (self.query.contains(&"cursor"), &[InvalidCursor, InvalidBody]),
             (self.is_limited(), &[RateLimited]),
             (self.is_stream(), &[InvalidEventId, RateLimited]),
+            (self.is_socket(), &[InvalidToken, OriginNotAllowed, UpgradeRequired]),
             (self.waits_for_turn, OUTCOMES),
         ];
         let ruled = rules.into_iter().filter(|(applies, _)| *applies).flat_map(|(_, faults)| faults);

@@ -189,6 +189,14 @@ impl Caller {
         }
     }
 
+    /// The turn of a key, if there is one by now, as far as can be found out at once.
+    pub async fn turn_of(&self, key: &str) -> Option<TurnId> {
+        match self.find(key).await {
+            Found::Turn(known) => Some(known.id),
+            Found::Nothing | Found::Unknown => None,
+        }
+    }
+
     async fn find(&self, key: &str) -> Found {
         let Ok(_permit) = self.door().looks.try_acquire() else { return Found::Unknown };
         let body = serde_json::json!({ "idempotency_key": key }).to_string();

@@ -10,6 +10,16 @@ pub fn turn_events(user: UserId, turn: TurnId) -> String {
     format!("omnichat.v1.u.{user}.events.turn.{turn}")
 }
 
+/// The steps of all turns of a user.
+pub fn all_turn_events(user: UserId) -> String {
+    format!("omnichat.v1.u.{user}.events.turn.*")
+}
+
+/// The turn of [`turn_events`], read from its subject.
+pub fn turn_of_event(subject: &str) -> Option<TurnId> {
+    subject.rsplit('.').next()?.parse().ok()
+}
+
 /// Every event of a user.
 pub fn user_events(user: UserId) -> String {
     format!("omnichat.v1.u.{user}.events.>")
@@ -121,7 +131,7 @@ pub const CHANNELS: &[Channel] = &[
     Channel {
         pattern: TURN_EVENTS,
         from: "chat",
-        to: "the user; the ingress, for readers of a stream",
+        to: "the user; the ingress, for readers of streams and sockets",
         summary: "The steps of a turn, while they happen.",
     },
     Channel {

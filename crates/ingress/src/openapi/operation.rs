@@ -15,6 +15,7 @@ const TAGS: &[(&str, &str, &str)] = &[
     ("/projects", "Projects", "What holds prompts and conversations together."),
     ("/conversations", "Conversations", "Messages and their answers."),
     ("/turns", "Turns", "One message and its one outcome."),
+    ("/ws", "Turns", ""),
     ("", "Process", "What machines ask about the process, and this description."),
 ];
 
@@ -53,7 +54,7 @@ pub(super) fn operation(entry: &Entry, components: &mut Components) -> Value {
 const fn summary(entry: &Entry) -> &'static str {
     match entry.does {
         Does::Ask(operation) => operation.summary,
-        Does::Tell(told) | Does::Stream(told, _) => told.summary,
+        Does::Tell(told) | Does::Stream(told, _) | Does::Switch(told) => told.summary,
     }
 }
 
@@ -79,7 +80,8 @@ fn body(entry: &Entry, components: &mut Components) -> Option<Value> {
 
 fn responses(entry: &Entry, components: &mut Components) -> Value {
     let mut responses: Map<_, _> = fault::responses(entry, components);
-    responses.insert("200".to_owned(), success(entry, components));
+    let status = if entry.is_socket() { "101" } else { "200" };
+    responses.insert(status.to_owned(), success(entry, components));
     if let Does::Tell(told) = entry.does
         && told.or_503
         && let Some(content) = responses["200"].get("content").cloned()
@@ -94,7 +96,9 @@ fn success(entry: &Entry, components: &mut Components) -> Value {
         Does::Ask(operation) => {
             ("application/json", components.replies.add(operation.reply_schema), of_reply(operation))
         }
-        Does::Tell(told) | Does::Stream(told, _) => (told.media_type, (told.schema)(), told.gives.to_owned()),
+        Does::Tell(told) | Does::Stream(told, _) | Does::Switch(told) => {
+            (told.media_type, (told.schema)(), told.gives.to_owned())
+        }
     };
     let mut names = vec!["x-request-id"];
     if entry.query.contains(&"cursor") {

@@ -16,10 +16,11 @@ use crate::{
     door::Door,
     route::{
         Body,
-        Does::{Ask, Stream, Tell},
+        Does::{Ask, Stream, Switch, Tell},
         Limit, Route, route,
     },
     stream::STARTING_AFTER,
+    websocket,
 };
 
 /// The routes of the API.
@@ -97,6 +98,7 @@ pub(crate) const API: &[Route<Arc<Door>>] = &[
         .limit(Limit::Turns)
         .waits_for_turn()
         .or(&[ConversationNotFound]),
+    route!(GET "/ws", websocket::open, Switch(&websocket::SOCKET)),
     route!(GET "/openapi.json", description::document, Tell(&description::DOCUMENT)),
     route!(GET "/docs", description::page, Tell(&description::PAGE)),
     route!(GET "/docs/reference.js", description::script, Tell(&description::SCRIPT)),

@@ -4,13 +4,16 @@
 //! bus: events, the record ──► frames: what the reader lacks ──► outbox: what waits ──► the response's body
 //! ```
 //!
-//! `position`: how far a reader is, as a number; `frames`: what it is shown, pure; `outbox`: how much may wait for it;
-//! `follower`: the task that listens for it.
+//! `ear`: where events come from; `position`: how far a reader is, as a number; `frames`: what it is shown, pure; `outbox`: how
+//! much may wait for it; `follower`: the task that listens for it.
 
+mod ear;
 mod follower;
 mod frames;
 mod outbox;
 mod position;
+
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -27,10 +30,15 @@ use wire::{
     operations::GET_TURN,
 };
 
-use self::{follower::Follower, frames::Frames, outbox::outbox};
 use crate::{answer::Answer, caller::Caller, slots::Slot};
 
-pub(crate) use self::position::{Position, STARTING_AFTER};
+pub(crate) use self::{
+    ear::Ear,
+    follower::{End, Follower, Form, every},
+    frames::Frames,
+    outbox::{Outbox, Undelivered, outbox},
+    position::{Position, STARTING_AFTER},
+};
 
 const OPEN: &str = "omnichat_streams_in_flight";
 const ENDED: &str = "omnichat_streams_ended_total";
@@ -69,7 +77,8 @@ impl Caller {
         frames.learn(&record);
         let (outbox, taken) = outbox(door.stream_stall);
         let drain = door.drain.clone();
-        let follower = Follower { turn, caller: self, events, frames, outbox, _slot: slot };
+        let (caller, ear, form) = (Arc::new(self), Ear::Own(events), Form::Alone { _slot: slot });
+        let follower = Follower { turn, caller, ear, frames, outbox, form };
         drain.spawn("turn-stream", follower.run());
         Ok(response(Body::from_stream(taken)))
     }

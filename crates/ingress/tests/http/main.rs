@@ -2,10 +2,12 @@
 
 #![cfg(test)]
 
+mod broken_sockets;
 mod calls;
 mod connections;
 mod door;
 mod heads;
+mod sockets;
 mod stalls;
 mod streams;
 mod world;

@@ -26,6 +26,7 @@ mod projects;
 mod prompts;
 mod provider_faults;
 mod sessions;
+mod sockets;
 mod streams;
 mod subscriptions;
 mod turns;
