@@ -11,7 +11,7 @@
 //!   over one socket
 //! - `peer`, `throttle`: where a request comes from, and how often; `deadline`: how long it may take; `reader`: who may
 //!   read what machines ask about
-//! - `answer`: replies and faults as HTTP
+//! - `answer`: replies and faults as HTTP; `assets`: pages
 
 pub mod config;
 pub mod error;

@@ -3,6 +3,7 @@
 pub(crate) mod auth;
 pub(crate) mod conversations;
 pub(crate) mod description;
+pub(crate) mod play;
 pub(crate) mod projects;
 pub(crate) mod prompts;
 pub(crate) mod status;
@@ -102,4 +103,7 @@ pub(crate) const API: &[Route<Arc<Door>>] = &[
     route!(GET "/openapi.json", description::document, Tell(&description::DOCUMENT)),
     route!(GET "/docs", description::page, Tell(&description::PAGE)),
     route!(GET "/docs/reference.js", description::script, Tell(&description::SCRIPT)),
+    route!(GET "/play", play::page, Tell(&play::PAGE)),
+    route!(GET "/play/style.css", play::style, Tell(&play::STYLE)),
+    route!(GET "/play/{script}", play::script, Tell(&play::SCRIPT)).or(&[RouteNotFound]),
 ];
