@@ -55,7 +55,9 @@ mod tests {
 
     use super::*;
 
-    fn shown(lines: &[(HeaderName, &str)], uri: &str) -> Result<Option<String>, FaultCode> {
+    type Lines<'a> = &'a [(HeaderName, &'a str)];
+
+    fn shown(lines: Lines<'_>, uri: &str) -> Result<Option<String>, FaultCode> {
         let headers =
             lines.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect();
         check(&Origins::default(), &headers, &uri.parse().unwrap()).map_err(|fault| fault.code)
@@ -70,7 +72,7 @@ mod tests {
         let lines = [(protocol.clone(), "bearer.abc"), (protocol.clone(), PROTOCOL)];
         assert_eq!(shown(&lines, "/ws"), Ok(Some("abc".into())));
         assert_eq!(shown(&[(bearer.clone(), "Bearer abc")], "/ws"), Ok(Some("abc".into())));
-        let refused: [(&[(HeaderName, &str)], &str, FaultCode); 8] = [
+        let refused: [(Lines<'_>, &str, FaultCode); 8] = [
             (&[(protocol.clone(), "graphql-ws")], "/ws", FaultCode::MalformedRequest),
             (&[(protocol.clone(), "bearer.abc")], "/ws", FaultCode::MalformedRequest),
             (&[(protocol.clone(), "")], "/ws", FaultCode::MalformedRequest),

@@ -45,6 +45,9 @@ fn frame(first: u8, masked: bool, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// What it is, the address, headers beside those of every WebSocket, and the status and code of the answer.
+type Knock<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], u16, &'a str);
+
 #[tokio::test]
 async fn a_socket_is_refused_before_it_opens() {
     let allowed = vec!["https://app.example.org".to_owned()];
@@ -52,7 +55,7 @@ async fn a_socket_is_refused_before_it_opens() {
     let own = format!("http://{}", world.address);
     let token = format!("Bearer {}", world.token(world.user));
     let protocols = "sec-websocket-protocol";
-    let cases: [(&str, &str, &[(&str, &str)], u16, &str); 13] = [
+    let cases: [Knock<'_>; 13] = [
         ("a program", "/ws", &[], 101, ""),
         ("a page of this server", "/ws", &[("origin", &own)], 101, ""),
         ("a page that is let in", "/ws", &[("origin", "https://app.example.org")], 101, ""),
