@@ -42,7 +42,7 @@ pub use delivery::{AckHandle, Delivery};
 pub use endpoints::{Endpoints, SubscribeError, observe};
 pub use handover::{Asked, Claim, Claims};
 pub use incoming::Incoming;
-pub use live::{ConversationEvents, Events, Noticed, TurnEvents};
+pub use live::{ConversationEvents, Events, Noticed, TurnEvents, UserEvents};
 pub use partitions::{Backlog, Deliveries, PartitionError, Partitions};
 pub use provision::{Difference, ProvisionError, Provisioner};
 pub use queue::{Enqueued, Queue, QueueError, QueuedTurn};

@@ -1,7 +1,7 @@
 //! Events: told over core NATS to whoever listens at the moment. Nothing durable depends on them.
 
-use async_nats::HeaderMap;
-use futures::{Stream, StreamExt, stream, stream::BoxStream};
+use async_nats::{HeaderMap, Message};
+use futures::{Stream, StreamExt, future, stream, stream::BoxStream};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 use wire::{
@@ -21,6 +21,8 @@ pub struct Events<E> {
 pub type TurnEvents = Events<TurnEvent>;
 /// The events of a conversation.
 pub type ConversationEvents = Events<ConversationEvent>;
+/// The events of all turns of a user, each with its turn.
+pub type UserEvents = Events<(TurnId, TurnEvent)>;
 
 /// What a listener notices.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +71,16 @@ impl Bus {
     /// # Errors
     /// [`CallError::Disconnected`] once the connection was closed for good.
     pub async fn listen(&self, user: UserId, turn: TurnId) -> Result<TurnEvents, CallError> {
-        self.events(subject::turn_events(user, turn)).await
+        self.events(subject::turn_events(user, turn), read).await
+    }
+
+    /// Listens to all turns of this user, also to those that are still to come.
+    ///
+    /// # Errors
+    /// [`CallError::Disconnected`] once the connection was closed for good.
+    pub async fn listen_to_all(&self, user: UserId) -> Result<UserEvents, CallError> {
+        let of_turn = |message: &Message| Some((subject::turn_of_event(&message.subject)?, read(message)?));
+        self.events(subject::all_turn_events(user), of_turn).await
     }
 
     /// Listens to a conversation of this user, as [`Bus::listen`] does to a turn.
@@ -81,20 +92,17 @@ impl Bus {
         user: UserId,
         conversation: ConversationId,
     ) -> Result<ConversationEvents, CallError> {
-        self.events(subject::conversation_events(user, conversation)).await
+        self.events(subject::conversation_events(user, conversation), read).await
     }
 
-    async fn events<E: DeserializeOwned + Send + 'static>(
+    async fn events<E: Send + 'static>(
         &self,
         subject: String,
+        read: fn(&Message) -> Option<E>,
     ) -> Result<Events<E>, CallError> {
         let reconnects = self.reconnects();
         let told = self.client.subscribe(subject).await.map_err(|_| CallError::Disconnected)?;
-        // What cannot be read, such as an event of a later version, is passed over.
-        let told = told.filter_map(|message| async move {
-            let event = serde_json::from_slice(&message.payload);
-            event.inspect_err(|error| tracing::debug!(%error, "an event could not be read")).ok()
-        });
+        let told = told.filter_map(move |message| future::ready(read(&message)));
         Ok(Events { told: told.boxed(), reconnects })
     }
 
@@ -102,6 +110,12 @@ impl Bus {
     pub fn listen_to_steps(&self, steps: impl Stream<Item = TurnEvent> + Send + 'static) -> TurnEvents {
         Events { told: steps.chain(stream::pending()).boxed(), reconnects: self.reconnects() }
     }
+}
+
+/// What cannot be read, such as an event of a later version, is passed over.
+fn read<E: DeserializeOwned>(message: &Message) -> Option<E> {
+    let event = serde_json::from_slice(&message.payload);
+    event.inspect_err(|error| tracing::debug!(%error, "an event could not be read")).ok()
 }
 
 impl<E> Events<E> {

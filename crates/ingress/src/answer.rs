@@ -30,6 +30,13 @@ impl<F: Into<Fault>> From<F> for Refusal {
     }
 }
 
+impl Refusal {
+    /// What was met.
+    pub fn into_fault(self) -> Fault {
+        self.0
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = status(self.0.code.status()).into_response();

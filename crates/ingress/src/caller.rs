@@ -51,13 +51,28 @@ impl FromRequestParts<Arc<Door>> for Caller {
     async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Result<Self, Refusal> {
         let visitor = Visitor::from_request_parts(parts, door).await?;
         let credential = Arc::from(credential::given(&parts.headers, &parts.uri)?);
-        let identity = door.credentials.prove(&credential, &visitor.exchange.context).await?;
-        visitor.exchange.user.get_or_init(|| identity.user_id);
-        Ok(Self { visitor, identity, credential })
+        Ok(visitor.prove(credential).await?)
     }
 }
 
 impl Visitor {
+    /// Who it is that shows this credential.
+    pub async fn prove(self, credential: Arc<str>) -> Result<Caller, Fault> {
+        let identity = self.door.credentials.prove(&credential, &self.exchange.context).await?;
+        self.exchange.user.get_or_init(|| identity.user_id);
+        Ok(Caller { visitor: self, identity, credential })
+    }
+
+    /// What every request may use.
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// The names of the request.
+    pub fn context(&self) -> &Context {
+        &self.exchange.context
+    }
+
     /// Asks for an operation that needs no user.
     pub async fn ask<Q, R>(&self, operation: &Operation<Q, R>, body: Bytes) -> Answer {
         self.exchange.answered(self.call(&operation.info, &[], body, None, self.door.request_timeout).await)
@@ -151,7 +166,12 @@ impl Caller {
 
     /// Whether the credential is still good; also no if that cannot be found out any more.
     pub async fn is_still_let_in(&self) -> bool {
-        self.door().credentials.prove(&self.credential, self.context()).await.is_ok()
+        self.check_credential().await.is_ok()
+    }
+
+    /// As [`Caller::is_still_let_in`], and says why not.
+    pub async fn check_credential(&self) -> Result<(), Fault> {
+        self.door().credentials.prove(&self.credential, self.context()).await.map(drop)
     }
 
     /// The session of the caller's token, if it has one.

@@ -54,15 +54,15 @@ pub struct Config {
     #[config(default = 60)]
     pub idle_timeout_s: NonZeroU32,
 
-    /// How often the reader of a stream hears at least that it is still there.
+    /// How often the reader of a stream, or of a socket, hears at least that it is still there.
     #[config(default = 15)]
     pub stream_heartbeat_s: NonZeroU32,
 
-    /// How long a stream waits, once its buffer is full, for a reader who takes nothing of it.
+    /// How long a stream or socket waits, once its buffer is full, for a reader who takes nothing of it.
     #[config(default = 10)]
     pub stream_stall_s: NonZeroU32,
 
-    /// How long a stream may be open, before its reader is sent to pick it up again.
+    /// How long a stream or socket may be open, before its reader is sent to pick it up again.
     #[config(default = 1800)]
     pub stream_life_s: NonZeroU32,
 
@@ -72,8 +72,8 @@ pub struct Config {
     pub trusted_proxies: Vec<String>,
 }
 
-/// How often one address may ask per minute, before it is known who asks, and how many streams may be open. 0 turns a
-/// limit off.
+/// How often one address may ask per minute, before it is known who asks, and how many streams and sockets may be open. 0
+/// turns a limit off.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Logins.
@@ -86,4 +86,10 @@ pub struct Limits {
     pub streams_per_user: u32,
     /// Open streams of all.
     pub streams_per_node: u32,
+    /// Open sockets of one user.
+    pub sockets_per_user: u32,
+    /// Open sockets of all.
+    pub sockets_per_node: u32,
+    /// Messages to the sockets of one user.
+    pub socket_messages_per_user_per_min: u32,
 }

@@ -8,7 +8,8 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode,
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN,
+        VARY,
     },
 };
 
@@ -62,6 +63,17 @@ impl Origins {
         granted.then(|| origin.clone())
     }
 
+    /// Whether whoever asks may open a socket, which browsers let every page do: a program, which has no origin, the pages of
+    /// this very server, and those of the origins that are let in.
+    pub fn let_in(&self, headers: &HeaderMap) -> bool {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        match (origins.next(), origins.next()) {
+            (None, _) => true,
+            (Some(origin), None) => self.granted(headers).is_some() || is_own(origin, headers),
+            (Some(_), Some(_)) => false,
+        }
+    }
+
     /// Writes down on an answer who may read it.
     pub fn mark(&self, answer: &mut HeaderMap, granted: Option<HeaderValue>) {
         if self.this_machine || !self.exact.is_empty() {
@@ -90,6 +102,15 @@ fn is_origin(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, host)| {
         [scheme, host].iter().all(|part| !part.is_empty() && part.chars().all(plain))
     })
+}
+
+/// Whether the page came from where the request goes to. TLS ends before us, so the scheme may be either.
+fn is_own(origin: &HeaderValue, headers: &HeaderMap) -> bool {
+    let authority = origin.to_str().ok().and_then(|origin| {
+        ["http://", "https://"].into_iter().find_map(|scheme| origin.strip_prefix(scheme))
+    });
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
 }
 
 fn is_of_this_machine(origin: &str) -> bool {
@@ -127,6 +148,32 @@ mod tests {
             assert!(!grants(&list, stranger), "{stranger}");
         }
         assert!(!grants(&[], "https://app.example.org"));
+    }
+
+    #[test]
+    fn a_socket_is_for_programs_own_pages_and_those_let_in() {
+        let origins = Origins::parse(&["https://app.example.org".to_owned()]).unwrap();
+        let let_in = |lines: &[&'static str]| {
+            let host = (HOST, HeaderValue::from_static("chat.example.org"));
+            let lines = lines.iter().map(|line| (ORIGIN, HeaderValue::from_static(line)));
+            origins.let_in(&lines.chain([host]).collect())
+        };
+        assert!(let_in(&[]));
+        for origin in ["https://app.example.org", "https://chat.example.org", "http://Chat.Example.org"] {
+            assert!(let_in(&[origin]), "{origin}");
+            assert!(!let_in(&[origin, origin]), "twice {origin}");
+        }
+        for stranger in [
+            "https://chat.example.org:8443",
+            "https://evil.example",
+            "https://chat.example.org.evil.example",
+            "chrome-extension://chat.example.org",
+            "chat.example.org",
+            "null",
+            "",
+        ] {
+            assert!(!let_in(&[stranger]), "{stranger}");
+        }
     }
 
     #[test]

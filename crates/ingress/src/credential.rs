@@ -21,7 +21,7 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
 }
 
 /// A token in the address as well (RFC 6750 §2: one way per request).
-fn carries_token(uri: &Uri) -> bool {
+pub(crate) fn carries_token(uri: &Uri) -> bool {
     uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("access_token=")))
 }
 

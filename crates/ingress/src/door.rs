@@ -3,12 +3,15 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use bus::Bus;
-use host::Drain;
+use host::{Drain, limit::RateLimit};
 use identity::Verifier;
 use tokio::sync::Semaphore;
 use wire::{
     UserId,
-    limit::{LOGINS, REFRESHES, REGISTRATIONS, STREAMS, STREAMS_PER_USER},
+    limit::{
+        LOGINS, REFRESHES, REGISTRATIONS, SOCKET_MESSAGES, SOCKETS, SOCKETS_PER_USER, STREAMS,
+        STREAMS_PER_USER,
+    },
 };
 
 use crate::{
@@ -38,6 +41,8 @@ pub(crate) struct Door {
     pub body_read_timeout: Duration,
     pub total_timeout: Duration,
     pub streams: Arc<Slots<UserId>>,
+    pub sockets: Arc<Slots<UserId>>,
+    pub socket_messages: Option<RateLimit<UserId>>,
     pub stream_heartbeat: Duration,
     pub stream_stall: Duration,
     pub stream_life: Duration,
@@ -72,6 +77,11 @@ impl Door {
                 Bound { limit: &STREAMS, max: limits.streams_per_node },
                 Bound { limit: &STREAMS_PER_USER, max: limits.streams_per_user },
             ),
+            sockets: Slots::new(
+                Bound { limit: &SOCKETS, max: limits.sockets_per_node },
+                Bound { limit: &SOCKETS_PER_USER, max: limits.sockets_per_user },
+            ),
+            socket_messages: RateLimit::new(SOCKET_MESSAGES.name, limits.socket_messages_per_user_per_min),
             stream_heartbeat: seconds(config.stream_heartbeat_s),
             stream_stall: seconds(config.stream_stall_s),
             stream_life: seconds(config.stream_life_s),

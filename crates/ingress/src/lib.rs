@@ -8,10 +8,10 @@
 //!   the answer
 //! - `credential`, `address`, `body`: what a request says, taken apart; `credentials`: whose a credential is
 //! - `caller`: calls over the bus; `send`: the ones that may take minutes, in three manners; `stream`: events, told while they
-//!   happen
+//!   happen; `websocket`: both over one socket
 //! - `peer`, `throttle`: where a request comes from, and how often; `deadline`: how long it may take; `reader`: who may
 //!   read what machines ask about
-//! - `answer`: replies and faults as HTTP
+//! - `answer`: replies and faults as HTTP; `assets`: pages
 
 pub mod config;
 pub mod error;
@@ -40,6 +40,7 @@ mod slots;
 mod socket;
 mod stream;
 mod throttle;
+mod websocket;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -70,6 +71,7 @@ pub async fn start(
     describe(record::METRICS);
     describe(server::METRICS);
     describe(stream::METRICS);
+    describe(websocket::METRICS);
     describe(limit::METRICS);
     let door = Door::new(config, limits, bus, verifier, drain)?;
     let router = router::router(Arc::new(door), vitals, Readers::new(config)?);

@@ -44,6 +44,8 @@ pub(crate) enum Does {
     Tell(&'static Told),
     /// It tells what is told on this subject, to whoever may ask for this operation.
     Stream(&'static Told, &'static OperationInfo, &'static str),
+    /// It goes on as a WebSocket, on which everybody says who they are.
+    Switch(&'static Told),
 }
 
 /// What a route answers by itself.
@@ -187,7 +189,7 @@ impl Entry {
     pub fn name(&self) -> String {
         match self.does {
             Does::Ask(operation) => operation.name.to_lowercase(),
-            Does::Tell(told) | Does::Stream(told, ..) => told.name.to_owned(),
+            Does::Tell(told) | Does::Stream(told, ..) | Does::Switch(told) => told.name.to_owned(),
         }
     }
 
@@ -195,7 +197,7 @@ impl Entry {
     pub const fn operation(&self) -> Option<&'static OperationInfo> {
         match self.does {
             Does::Ask(operation) | Does::Stream(_, operation, _) => Some(operation),
-            Does::Tell(_) => None,
+            Does::Tell(_) | Does::Switch(_) => None,
         }
     }
 
@@ -207,6 +209,11 @@ impl Entry {
     /// Whether what it tells can be picked up by an id.
     pub fn is_resumable(&self) -> bool {
         self.query.contains(&STARTING_AFTER)
+    }
+
+    /// Whether it goes on as a WebSocket.
+    pub const fn is_socket(&self) -> bool {
+        matches!(self.does, Does::Switch(_))
     }
 
     /// Whether one has to say who asks.
@@ -229,10 +236,10 @@ impl Entry {
         use FaultCode::{
             AccountDisabled, BodyTooLarge, HeadersTooLarge, InsufficientScope, Internal, InvalidBody,
             InvalidCursor, InvalidEventId, InvalidToken, MalformedBody, MalformedRequest, MissingToken,
-            Overloaded, RateLimited, RequestTimedOut, TokenExpired, TooManyConnections, Unavailable,
-            UnsupportedMediaType, UriTooLong,
+            OriginNotAllowed, Overloaded, RateLimited, RequestTimedOut, TokenExpired, TooManyConnections,
+            Unavailable, UnsupportedMediaType, UpgradeRequired, UriTooLong,
         };
-        let rules: [(bool, &[FaultCode]); 9] = [
+        let rules: [(bool, &[FaultCode]); 10] = [
             (
                 true,
                 &[
@@ -258,6 +265,7 @@ impl Entry {
             (self.is_limited(), &[RateLimited]),
             (self.is_stream(), &[RateLimited]),
             (self.is_resumable(), &[InvalidEventId]),
+            (self.is_socket(), &[InvalidToken, OriginNotAllowed, UpgradeRequired]),
             (self.waits_for_turn, OUTCOMES),
         ];
         let ruled = rules.into_iter().filter(|(applies, _)| *applies).flat_map(|(_, faults)| faults);

@@ -9,7 +9,7 @@ use std::{
 
 use axum::{BoxError, Router, body::Body};
 use host::{Drain, limit::hit, telemetry::Metric};
-use http::Request;
+use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::{
     body::Incoming,
@@ -94,7 +94,11 @@ impl Server {
                 () = server.drain.draining() => return,
             };
             match accepted {
-                Ok((stream, address)) => server.clone().take(stream, Peer(address)),
+                Ok((stream, address)) => {
+                    // Without it answers come late, and that is all.
+                    let _ = stream.set_nodelay(true);
+                    server.clone().take(stream, Peer(address));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     sleep(PAUSE).await;
@@ -126,9 +130,12 @@ impl Server {
         }
     }
 
-    async fn serve(self: Arc<Self>, mut stream: TcpStream, peer: Peer, _slot: Slot<IpAddr>) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, peer: Peer, _slot: Slot<IpAddr>) {
         let progress = Arc::new(Progress::default());
-        let served = self.converse(&mut stream, peer, &progress).await;
+        let (socket, given_back) = Socket::new(stream, progress.clone(), self.patience);
+        let served = self.converse(socket, peer, &progress).await;
+        // A WebSocket has it for as long as it is open.
+        let Ok(mut stream) = given_back.await else { return };
         match (progress.late(), served) {
             (Some(Late::Start), _) => hit(HEAD_TIME.name),
             (Some(Late::Head), _) => {
@@ -141,13 +148,7 @@ impl Server {
         }
     }
 
-    async fn converse(
-        &self,
-        stream: &mut TcpStream,
-        peer: Peer,
-        progress: &Arc<Progress>,
-    ) -> Result<(), BoxError> {
-        stream.set_nodelay(true)?;
+    async fn converse(&self, socket: Socket, peer: Peer, progress: &Arc<Progress>) -> Result<(), BoxError> {
         let inner = self.service.clone();
         let service = service_fn(|mut request: Request<Incoming>| {
             let answering = progress.answering();
@@ -155,6 +156,9 @@ impl Server {
             let answer = inner.call(request);
             async move {
                 let (head, body) = answer.await?.into_parts();
+                if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                    answering.upgrade();
+                }
                 // The answer is under way until its body is dropped.
                 let body = Body::new(body.map_err(move |error| {
                     let _ = &answering;
@@ -163,8 +167,8 @@ impl Server {
                 Ok::<_, std::convert::Infallible>(http::Response::from_parts(head, body))
             }
         });
-        let socket = Socket::new(stream, progress.clone(), self.patience);
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(socket), service));
+        let connection = self.http.serve_connection(TokioIo::new(socket), service).with_upgrades();
+        let mut connection = pin!(connection);
         tokio::select! {
             served = connection.as_mut() => return Ok(served?),
             () = self.drain.draining() => connection.as_mut().graceful_shutdown(),

@@ -1,9 +1,9 @@
-//! Places: so many in all, and so many for one of those who take them. Connections have them, and streams.
+//! Places: so many in all, and so many for one of those who take them. Connections have them, streams and sockets.
 
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use wire::limit::Limit;
@@ -16,6 +16,7 @@ pub(crate) struct Slots<K: Hash + Eq> {
 }
 
 /// So many at a time; 0: no bound.
+#[derive(Clone, Copy)]
 pub(crate) struct Bound {
     pub limit: &'static Limit,
     pub max: u32,
@@ -50,26 +51,50 @@ impl<K: Hash + Eq + Clone> Slots<K> {
     /// # Errors
     /// The limit that was reached.
     pub fn take(self: &Arc<Self>, key: Option<K>) -> Result<Slot<K>, &'static Limit> {
-        let key = key.filter(|_| self.of_one.max > 0);
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.taken();
         if self.all.is_reached(taken.all) {
             return Err(self.all.limit);
         }
-        if let Some(key) = &key {
-            let own = taken.by_key.entry(key.clone()).or_default();
-            if self.of_one.is_reached(*own) {
-                return Err(self.of_one.limit);
-            }
-            *own += 1;
-        }
         taken.all += 1;
-        Ok(Slot { slots: self.clone(), key })
+        drop(taken);
+        let mut slot = Slot { slots: self.clone(), key: None };
+        if let Some(key) = key {
+            slot.give(key)?;
+        }
+        Ok(slot)
+    }
+}
+
+impl<K: Hash + Eq> Slots<K> {
+    fn taken(&self) -> MutexGuard<'_, Taken<K>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Hash + Eq + Clone> Slot<K> {
+    /// Says whose it is, once that is known.
+    ///
+    /// # Errors
+    /// The limit that was reached: the place is nobody's as before.
+    pub fn give(&mut self, key: K) -> Result<(), &'static Limit> {
+        let Bound { limit, max } = self.slots.of_one;
+        if max > 0 && self.key.is_none() {
+            let mut taken = self.slots.taken();
+            let own = taken.by_key.get(&key).copied().unwrap_or_default();
+            if self.slots.of_one.is_reached(own) {
+                return Err(limit);
+            }
+            taken.by_key.insert(key.clone(), own + 1);
+            drop(taken);
+            self.key = Some(key);
+        }
+        Ok(())
     }
 }
 
 impl<K: Hash + Eq> Drop for Slot<K> {
     fn drop(&mut self) {
-        let mut taken = self.slots.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.slots.taken();
         taken.all -= 1;
         if let Some(key) = &self.key
             && let Some(own) = taken.by_key.get_mut(key)
@@ -114,7 +139,20 @@ mod tests {
         );
         drop(first);
         let _again = slots.take(ana).ok().unwrap();
-        assert_eq!(slots.taken.lock().unwrap().by_key.len(), 1, "who has left is forgotten");
+        assert_eq!(slots.taken().by_key.len(), 1, "who has left is forgotten");
+    }
+
+    #[test]
+    fn a_place_may_be_given_later() {
+        let slots = slots(3, 1);
+        let mut first = slots.take(None).ok().unwrap();
+        let mut second = slots.take(None).ok().unwrap();
+        assert!(first.give('a').is_ok());
+        assert_eq!(second.give('a').err().map(|limit| limit.name), Some("connections_per_address"));
+        assert!(second.give('b').is_ok());
+        drop(first);
+        assert_eq!(slots.taken().by_key.len(), 1, "it is free again with its key");
+        assert!(slots.take(Some('a')).is_ok());
     }
 
     #[test]

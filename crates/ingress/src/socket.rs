@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -16,6 +16,7 @@ use futures::task::AtomicWaker;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::oneshot,
     time::{Instant, Sleep, sleep, sleep_until},
 };
 
@@ -45,6 +46,8 @@ pub(crate) enum Late {
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     answering: AtomicBool,
+    /// The connection speaks another protocol by now, which has a patience of its own.
+    upgraded: AtomicBool,
     /// Hyper asks again only for what it was woken for, and the end of an answer is nothing that comes from the socket.
     answered: AtomicWaker,
     late: OnceLock<Late>,
@@ -54,9 +57,12 @@ pub(crate) struct Progress {
 #[derive(Debug)]
 pub(crate) struct Answering(Arc<Progress>);
 
-/// A socket that fails with [`io::ErrorKind::TimedOut`] when its client is late.
-pub(crate) struct Socket<'a> {
-    stream: &'a mut TcpStream,
+/// A socket that fails with [`io::ErrorKind::TimedOut`] when its client is late. Whoever speaks over it last drops it, and by
+/// that gives the stream back.
+pub(crate) struct Socket {
+    /// There until it is given back.
+    stream: Option<TcpStream>,
+    back: Option<oneshot::Sender<TcpStream>>,
     progress: Arc<Progress>,
     patience: Patience,
     /// What the client would be late with now; [`Late::Reader`] while a request is answered.
@@ -80,6 +86,13 @@ impl Progress {
     }
 }
 
+impl Answering {
+    /// The answer is that the connection speaks another protocol from now on.
+    pub fn upgrade(&self) {
+        self.0.upgraded.store(true, Ordering::Release);
+    }
+}
+
 impl Drop for Answering {
     fn drop(&mut self) {
         self.0.answering.store(false, Ordering::Release);
@@ -87,10 +100,23 @@ impl Drop for Answering {
     }
 }
 
-impl<'a> Socket<'a> {
-    pub fn new(stream: &'a mut TcpStream, progress: Arc<Progress>, patience: Patience) -> Self {
+impl Socket {
+    /// The socket, and the stream when nobody uses it any more.
+    pub fn new(
+        stream: TcpStream,
+        progress: Arc<Progress>,
+        patience: Patience,
+    ) -> (Self, oneshot::Receiver<TcpStream>) {
         let reading = Box::pin(sleep(patience.head));
-        Self { stream, progress, patience, waits_for: Late::Start, reading, writing: None }
+        let (back, given_back) = oneshot::channel();
+        let (stream, back) = (Some(stream), Some(back));
+        let socket =
+            Self { stream, back, progress, patience, waits_for: Late::Start, reading, writing: None };
+        (socket, given_back)
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// Something came.
@@ -104,7 +130,8 @@ impl<'a> Socket<'a> {
     }
 
     fn is_answering(&self) -> bool {
-        self.progress.answering.load(Ordering::Acquire)
+        let Progress { answering, upgraded, .. } = &*self.progress;
+        answering.load(Ordering::Acquire) || upgraded.load(Ordering::Acquire)
     }
 
     fn wait(&mut self, what: Late, time: Duration) {
@@ -151,14 +178,23 @@ impl<'a> Socket<'a> {
     }
 }
 
-impl AsyncRead for Socket<'_> {
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let (Some(stream), Some(back)) = (self.stream.take(), self.back.take()) {
+            // Whoever does not wait for it has no use for it.
+            drop(back.send(stream));
+        }
+    }
+}
+
+impl AsyncRead for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        match pin!(&mut self.stream).poll_read(context, buffer) {
+        match self.stream()?.poll_read(context, buffer) {
             Poll::Pending => self.poll_late(context),
             read => {
                 if buffer.filled().len() > before {
@@ -170,13 +206,13 @@ impl AsyncRead for Socket<'_> {
     }
 }
 
-impl AsyncWrite for Socket<'_> {
+impl AsyncWrite for Socket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = pin!(&mut self.stream).poll_write(context, bytes);
+        let written = self.stream()?.poll_write(context, bytes);
         self.poll_taken(context, written)
     }
 
@@ -185,19 +221,19 @@ impl AsyncWrite for Socket<'_> {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = pin!(&mut self.stream).poll_write_vectored(context, parts);
+        let written = self.stream()?.poll_write_vectored(context, parts);
         self.poll_taken(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        pin!(&mut self.stream).poll_flush(context)
+        self.stream()?.poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        pin!(&mut self.stream).poll_shutdown(context)
+        self.stream()?.poll_shutdown(context)
     }
 }

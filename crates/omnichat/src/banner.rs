@@ -44,6 +44,7 @@ pub fn print(banner: &Banner, http: SocketAddr, took: Duration) {
         r#"
 OMNICHAT is ready, after {took} ms. Stop with Ctrl-C; everything is kept.
 
+  Play      http://{http}/play
   HTTP      http://{http}
   NATS      {nats}{note}
   Postgres  {postgres}

@@ -44,6 +44,18 @@ pub struct Limits {
     /// Streams of events that may be open in one process.
     #[config(default = 500)]
     pub streams_per_node: u32,
+
+    /// Sockets that one user may have open in one process.
+    #[config(default = 8)]
+    pub sockets_per_user: u32,
+
+    /// Sockets that may be open in one process.
+    #[config(default = 500)]
+    pub sockets_per_node: u32,
+
+    /// Messages to the sockets of one user, per minute.
+    #[config(default = 1200)]
+    pub socket_messages_per_user_per_min: u32,
 }
 
 impl Limits {
@@ -52,7 +64,7 @@ impl Limits {
         provisioner.waiting_turns(self.waiting_turns_per_conversation).open_turns(self.open_turns)
     }
 
-    /// Those of addresses, and of streams.
+    /// Those of addresses, of streams and of sockets.
     pub const fn of_ingress(&self) -> ingress::Limits {
         ingress::Limits {
             logins_per_address_per_min: self.logins_per_address_per_min,
@@ -60,6 +72,9 @@ impl Limits {
             refreshes_per_address_per_min: self.refreshes_per_address_per_min,
             streams_per_user: self.streams_per_user,
             streams_per_node: self.streams_per_node,
+            sockets_per_user: self.sockets_per_user,
+            sockets_per_node: self.sockets_per_node,
+            socket_messages_per_user_per_min: self.socket_messages_per_user_per_min,
         }
     }
 

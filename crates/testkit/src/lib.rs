@@ -32,6 +32,7 @@ pub mod raw_nats;
 pub mod stranger;
 pub mod toolbox;
 pub mod user;
+pub mod web_socket;
 pub mod world;
 
 pub use client::{Answer, Client};
@@ -44,4 +45,5 @@ pub use rustix::process::Signal;
 pub use stranger::{Reply, Stranger, Subscription};
 pub use toolbox::Toolbox;
 pub use user::User;
+pub use web_socket::WebSocket;
 pub use world::{World, WorldBuilder};

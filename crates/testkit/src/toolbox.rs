@@ -19,6 +19,8 @@ const PACKAGE_LOCK: &str = include_str!("../tools/package-lock.json");
 const INSTALLED_WITHIN: Duration = Duration::from_secs(600);
 /// Longer than any of the tools runs here.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// What Debian calls it, and what others do.
+const BROWSERS: [&str; 4] = ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"];
 const WAY_OUT: &str = "The tests need Python >= 3.11 with pip (Debian, Ubuntu: `apt-get install python3-pip`) and its \
     package index, once. OMNICHAT_TEST_TOOLS names another folder to keep the tools in.";
 
@@ -109,6 +111,26 @@ impl Toolbox {
         let mut command = self.node_command();
         command.arg("node_modules/@redocly/cli/bin/cli.js").env("REDOCLY_TELEMETRY", "off");
         command
+    }
+
+    /// Where Chromium is: the one of `OMNICHAT_TEST_CHROMIUM`, or the first that is found.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "where a browser is installed is the machine's, not configuration"
+    )]
+    pub fn chromium() -> PathBuf {
+        if let Some(named) = std::env::var_os("OMNICHAT_TEST_CHROMIUM") {
+            return named.into();
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let places = std::env::split_paths(&path).flat_map(|folder| BROWSERS.map(|name| folder.join(name)));
+        places.into_iter().find(|place| place.is_file()).expect(
+            "The tests of the page need Chromium (Debian: `apt-get install chromium-headless-shell`). \
+             OMNICHAT_TEST_CHROMIUM names one that is elsewhere.",
+        )
     }
 
     fn python_command(&self) -> Command {

@@ -60,6 +60,7 @@ fault_codes! {
     InvalidCredentials = "invalid_credentials", 401, "Invalid credentials";
     AccountDisabled = "account_disabled", 401, "This account is disabled";
     InsufficientScope = "insufficient_scope", 403, "This API key may not do that";
+    OriginNotAllowed = "origin_not_allowed", 403, "Pages of this origin may not open a socket";
     ProjectNotFound = "project_not_found", 404, "Project not found";
     PromptNotFound = "prompt_not_found", 404, "Prompt not found";
     ApiKeyNotFound = "api_key_not_found", 404, "API key not found";
@@ -79,6 +80,7 @@ fault_codes! {
     UnknownModel = "unknown_model", 422, "There is no model of this name";
     IdempotencyKeyReused = "idempotency_key_reused", 422, "This Idempotency-Key was used for another request";
     ContextTooLong = "context_too_long", 422, "The conversation is longer than this model can read";
+    UpgradeRequired = "upgrade_required", 426, "Open a WebSocket here: HTTP/1.1, version 13";
     ConversationBusy = "conversation_busy", 429, "Too many turns are waiting in this conversation";
     RateLimited = "rate_limited", 429, "Too many requests";
     TooManyConnections = "too_many_connections", 429, "Too many connections from this address";

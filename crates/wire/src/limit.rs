@@ -33,6 +33,8 @@ pub enum Over {
     Closed,
     /// The stream ends, and can be picked up where it was.
     Interrupted,
+    /// The socket is closed with this code.
+    Ended(u16),
     /// The oldest are left out.
     LeftOut,
 }
@@ -67,7 +69,7 @@ use FaultCode::{
     InvalidBody, Overloaded, ProviderTimedOut, RateLimited, RequestTimedOut, TooManyConnections, Unavailable,
     UriTooLong,
 };
-use Over::{Closed, Interrupted, LeftOut, Refused, RefusedAndClosed};
+use Over::{Closed, Ended, Interrupted, LeftOut, Refused, RefusedAndClosed};
 
 limits! {
     CONNECTIONS = "connections", "HTTP connections at a time",
@@ -124,6 +126,28 @@ limits! {
         None, limits::STREAM_FRAMES_MAX as u64, "", Interrupted, "omnichat_streams_ended_total{reason=\"lagged\"}";
     STREAM_BYTES = "stream_bytes", "of these, together",
         None, limits::STREAM_BYTES_MAX as u64, "bytes", Interrupted, "omnichat_streams_ended_total{reason=\"lagged\"}";
+    SOCKETS_PER_USER = "sockets_per_user", "open sockets of one user",
+        Some("limits.sockets_per_user"), 8, "", Ended(4429), hits!("sockets_per_user");
+    SOCKETS = "sockets", "open sockets, per process",
+        Some("limits.sockets_per_node"), 500, "", Refused(Overloaded), hits!("sockets");
+    SOCKET_MESSAGES = "socket_messages", "messages to sockets per user and minute",
+        Some("limits.socket_messages_per_user_per_min"), 1_200, "", Refused(RateLimited), hits!("socket_messages");
+    SOCKET_MESSAGE_BYTES = "socket_message_bytes", "a message to a socket",
+        None, limits::SOCKET_MESSAGE_BYTES_MAX as u64, "bytes", Ended(1009), "omnichat_sockets_ended_total{reason=\"too_big\"}";
+    SOCKET_TURNS = "socket_turns", "turns followed over one socket at a time, those that it sends included",
+        None, limits::SOCKET_TURNS_MAX as u64, "", Refused(RateLimited), hits!("socket_turns");
+    SOCKET_CONVERSATIONS = "socket_conversations", "conversations watched over one socket",
+        None, limits::SOCKET_CONVERSATIONS_MAX as u64, "", Refused(RateLimited), hits!("socket_conversations");
+    SOCKET_REQUESTS = "socket_requests", "requests over one socket that are under way at a time, sends excepted",
+        None, limits::SOCKET_REQUESTS_MAX as u64, "", Refused(RateLimited), hits!("socket_requests");
+    SOCKET_CONTROLS = "socket_controls", "pings and pongs to a socket between two heartbeats",
+        None, limits::SOCKET_CONTROLS_MAX as u64, "", Ended(1008), "omnichat_sockets_ended_total{reason=\"flooded\"}";
+    SOCKET_TOKEN_TIME = "socket_token_time", "time for the token, when a socket was opened without one",
+        None, limits::SOCKET_TOKEN_TIME_S as u64, "s", Ended(4401), "omnichat_sockets_ended_total{reason=\"not_let_in\"}";
+    SOCKET_TIME = "socket_time", "time of a socket",
+        Some("http.stream_life_s"), 1_800, "s", Ended(1001), "omnichat_sockets_ended_total{reason=\"grown_old\"}";
+    SOCKET_LAG = "socket_lag", "frames that wait for a socket's reader, who takes nothing for `http.stream_stall_s`, together",
+        None, limits::STREAM_BYTES_MAX as u64, "bytes", Ended(1008), "omnichat_sockets_ended_total{reason=\"lagged\"}";
     ATTEMPTS = "attempts", "calls to a provider for one turn",
         None, limits::ATTEMPTS_MAX as u64, "", Refused(AttemptsExhausted), "omnichat_turns_finished_total{code=\"attempts_exhausted\"}";
     ANSWER_BYTES = "answer_bytes", "an answer of a model",

@@ -36,6 +36,18 @@ pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 pub const STREAM_FRAMES_MAX: usize = 64;
 /// Their bytes together; a longer one waits alone.
 pub const STREAM_BYTES_MAX: usize = 256 * 1024;
+/// A message to a socket, whether it comes in one frame or in several.
+pub const SOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Turns that are followed over one socket at a time, those that it sends included.
+pub const SOCKET_TURNS_MAX: usize = 64;
+/// Conversations that are watched over one socket.
+pub const SOCKET_CONVERSATIONS_MAX: usize = 64;
+/// Requests over one socket that are under way at a time, sends excepted.
+pub const SOCKET_REQUESTS_MAX: usize = 64;
+/// Pings and pongs that a socket takes between two heartbeats.
+pub const SOCKET_CONTROLS_MAX: u32 = 100;
+/// For the token, when a socket was opened without one, in seconds.
+pub const SOCKET_TOKEN_TIME_S: u32 = 5;
 /// An idempotency key.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// The name of a model.

@@ -18,6 +18,16 @@ pub fn conversation_events(user: UserId, conversation: ConversationId) -> String
     format!("omnichat.v1.u.{user}.events.conversation.{conversation}")
 }
 
+/// The steps of all turns of a user.
+pub fn all_turn_events(user: UserId) -> String {
+    format!("omnichat.v1.u.{user}.events.turn.*")
+}
+
+/// The turn of [`turn_events`], read from its subject.
+pub fn turn_of_event(subject: &str) -> Option<TurnId> {
+    subject.rsplit('.').next()?.parse().ok()
+}
+
 /// Every event of a user.
 pub fn user_events(user: UserId) -> String {
     format!("omnichat.v1.u.{user}.events.>")
@@ -129,7 +139,7 @@ pub const CHANNELS: &[Channel] = &[
     Channel {
         pattern: TURN_EVENTS,
         from: "chat",
-        to: "the user; the ingress, for readers of a stream",
+        to: "the user; the ingress, for readers of streams and sockets",
         summary: "The steps of a turn, while they happen.",
     },
     Channel {

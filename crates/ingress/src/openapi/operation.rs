@@ -18,6 +18,7 @@ const TAGS: &[(&str, &str, &str)] = &[
     ("/projects", "Projects", "What holds prompts and conversations together."),
     ("/conversations", "Conversations", "Messages and their answers."),
     ("/turns", "Turns", "One message and its one outcome."),
+    ("/ws", "Turns", ""),
     ("", "Process", "What machines ask about the process, and this description."),
 ];
 
@@ -60,7 +61,7 @@ const MANNERS: &str = "The answer comes when the turn has ended; or, with `\"str
 const fn summary(entry: &Entry) -> &'static str {
     match entry.does {
         Does::Ask(operation) => operation.summary,
-        Does::Tell(told) | Does::Stream(told, ..) => told.summary,
+        Does::Tell(told) | Does::Stream(told, ..) | Does::Switch(told) => told.summary,
     }
 }
 
@@ -69,7 +70,7 @@ fn description(entry: &Entry) -> Option<String> {
     let scope = operation.scope.map(|scope| format!("An API key needs the scope `{}`. ", scope.as_str()));
     let over_nats = match entry.does {
         Does::Stream(_, _, subject) => subject,
-        Does::Ask(_) | Does::Tell(_) => operation.pattern,
+        Does::Ask(_) | Does::Tell(_) | Does::Switch(_) => operation.pattern,
     };
     let manners = if entry.waits_for_turn { MANNERS } else { "" };
     Some(format!("{}{manners}Over NATS: `{over_nats}`.", scope.unwrap_or_default()))
@@ -90,7 +91,8 @@ fn body(entry: &Entry, components: &mut Components) -> Option<Value> {
 
 fn responses(entry: &Entry, components: &mut Components) -> Value {
     let mut responses: Map<_, _> = fault::responses(entry, components);
-    responses.insert("200".to_owned(), success(entry, components));
+    let status = if entry.is_socket() { "101" } else { "200" };
+    responses.insert(status.to_owned(), success(entry, components));
     if entry.waits_for_turn {
         responses.insert("202".to_owned(), accepted(components));
     }
@@ -108,7 +110,7 @@ fn success(entry: &Entry, components: &mut Components) -> Value {
         Does::Ask(operation) => {
             ("application/json", components.replies.add(operation.reply_schema), of_reply(operation))
         }
-        Does::Tell(told) | Does::Stream(told, ..) => {
+        Does::Tell(told) | Does::Stream(told, ..) | Does::Switch(told) => {
             (told.media_type, (told.schema)(), told.gives.to_owned())
         }
     };

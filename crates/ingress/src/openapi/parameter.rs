@@ -7,6 +7,7 @@ use wire::{
 
 use crate::{
     route::Entry,
+    routes::play,
     stream::{Position, STARTING_AFTER},
 };
 
@@ -66,6 +67,10 @@ fn in_path(name: &str) -> Value {
     let (description, schema) = match name {
         "version" => ("The number of the version.".to_owned(), of(Description::of::<ChooseVersion>(), name)),
         "label" => ("The label.".to_owned(), of(Description::of::<LabelPrompt>(), name)),
+        "script" => (
+            "The name of the module.".to_owned(),
+            json!({ "type": "string", "enum": play::scripts().collect::<Vec<_>>() }),
+        ),
         kind => (
             format!("The id of the {}.", kind.replace("api_", "API ")),
             json!({ "type": "string", "format": "uuid" }),

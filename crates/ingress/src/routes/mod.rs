@@ -3,6 +3,7 @@
 pub(crate) mod auth;
 pub(crate) mod conversations;
 pub(crate) mod description;
+pub(crate) mod play;
 pub(crate) mod projects;
 pub(crate) mod prompts;
 pub(crate) mod status;
@@ -22,10 +23,11 @@ use crate::{
     door::Door,
     route::{
         Body,
-        Does::{Ask, Stream, Tell},
+        Does::{Ask, Stream, Switch, Tell},
         Limit, Route, route,
     },
     stream::STARTING_AFTER,
+    websocket,
 };
 
 /// The routes of the API.
@@ -108,7 +110,11 @@ pub(crate) const API: &[Route<Arc<Door>>] = &[
         .limit(Limit::Turns)
         .waits_for_turn()
         .or(&[ConversationNotFound]),
+    route!(GET "/ws", websocket::open, Switch(&websocket::SOCKET)),
     route!(GET "/openapi.json", description::document, Tell(&description::DOCUMENT)),
     route!(GET "/docs", description::page, Tell(&description::PAGE)),
     route!(GET "/docs/reference.js", description::script, Tell(&description::SCRIPT)),
+    route!(GET "/play", play::page, Tell(&play::PAGE)),
+    route!(GET "/play/style.css", play::style, Tell(&play::STYLE)),
+    route!(GET "/play/{script}", play::script, Tell(&play::SCRIPT)).or(&[RouteNotFound]),
 ];

@@ -50,12 +50,29 @@ impl Caller {
         let pursuit = Pursuit { caller: self.clone(), operation: operation.info, id, key, body, wants };
         match manner {
             Manner::Stream => self.send_streamed(pursuit).await,
-            Manner::Whole | Manner::Later => match pursuit.run(None).await {
-                Ended::Answered(result) => self.answered(result),
-                Ended::Accepted { turn, standing, .. } => self.accepted(turn, standing).await,
-                Ended::Known(turn) => self.accepted(turn, None).await,
-                Ended::Pending(turn) => Err(pending(turn).into()),
-            },
+            Manner::Whole | Manner::Later => self.answer_to(pursuit).await,
+        }
+    }
+
+    /// Asks for a turn, and answers by its outcome, whatever the body says of the manner.
+    pub async fn send_and_wait<Q, R>(
+        &self,
+        operation: &Operation<Q, R>,
+        id: SubjectId<'_>,
+        IdempotencyKey(key): IdempotencyKey,
+        body: Bytes,
+    ) -> Answer {
+        self.check_scope(&operation.info)?;
+        let (caller, id, wants) = (self.clone(), id.to_string(), Wants::Outcome);
+        self.answer_to(Pursuit { caller, operation: operation.info, id, key, body, wants }).await
+    }
+
+    async fn answer_to(&self, pursuit: Pursuit) -> Answer {
+        match pursuit.run(None).await {
+            Ended::Answered(result) => self.answered(result),
+            Ended::Accepted { turn, standing, .. } => self.accepted(turn, standing).await,
+            Ended::Known(turn) => self.accepted(turn, None).await,
+            Ended::Pending(turn) => Err(pending(turn).into()),
         }
     }
 

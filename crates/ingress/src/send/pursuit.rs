@@ -182,15 +182,7 @@ impl Pursuit {
     }
 
     async fn find(&self) -> Found {
-        let Ok(_permit) = self.caller.door().looks.try_acquire() else { return Found::Unknown };
-        let body = serde_json::json!({ "idempotency_key": self.key }).to_string();
-        match self.caller.call(&FIND_TURN, &[], body.into(), None, LOOK_TIMEOUT).await {
-            Ok(Reply { status: None, body, .. }) => {
-                serde_json::from_slice(&body).map_or(Found::Unknown, Found::Turn)
-            }
-            Ok(Reply { status: Some(404), .. }) => Found::Nothing,
-            _ => Found::Unknown,
-        }
+        self.caller.find(&self.key).await
     }
 
     /// An outcome that is told at once is that of a turn that was stored before.
@@ -202,6 +194,28 @@ impl Pursuit {
         let named = result.as_ref().ok().filter(|_| self.wants != Wants::Outcome);
         let named = named.and_then(|reply| serde_json::from_slice::<Named>(&reply.body).ok());
         named.map_or(Ended::Answered(result), |named| Ended::Known(named.turn_id))
+    }
+}
+
+impl Caller {
+    /// The turn of a key, if there is one by now, as far as can be found out at once.
+    pub async fn turn_of(&self, key: &str) -> Option<TurnId> {
+        match self.find(key).await {
+            Found::Turn(known) => Some(known.id),
+            Found::Nothing | Found::Unknown => None,
+        }
+    }
+
+    async fn find(&self, key: &str) -> Found {
+        let Ok(_permit) = self.door().looks.try_acquire() else { return Found::Unknown };
+        let body = serde_json::json!({ "idempotency_key": key }).to_string();
+        match self.call(&FIND_TURN, &[], body.into(), None, LOOK_TIMEOUT).await {
+            Ok(Reply { status: None, body, .. }) => {
+                serde_json::from_slice(&body).map_or(Found::Unknown, Found::Turn)
+            }
+            Ok(Reply { status: Some(404), .. }) => Found::Nothing,
+            _ => Found::Unknown,
+        }
     }
 }
 

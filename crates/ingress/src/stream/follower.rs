@@ -1,9 +1,9 @@
 //! The task of a stream: hears what happens to the turn, looks into its record now and then, and hands on what its reader
 //! lacks, until the turn, the reader or the time is over.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use bus::{CallError, Noticed, Request, TurnEvents};
+use bus::{CallError, Noticed, Request};
 use bytes::Bytes;
 use metrics::Gauge;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
@@ -11,6 +11,7 @@ use wire::{Problem, Turn, TurnId, UserId, operations::GET_TURN};
 
 use super::{
     ENDED, OPEN,
+    ear::Ear,
     frames::{Frame, Frames},
     outbox::{Outbox, Undelivered},
 };
@@ -28,18 +29,43 @@ pub(super) const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
 pub(super) const COME_BACK: Bytes = Bytes::from_static(b": come back for the rest\nretry: 1000\n\n");
 
 /// All that a stream needs.
-pub(super) struct Follower {
+pub(crate) struct Follower {
     pub turn: TurnId,
-    pub caller: Caller,
-    pub events: TurnEvents,
+    pub caller: Arc<Caller>,
+    pub ear: Ear,
     pub frames: Frames,
     pub outbox: Outbox,
-    pub _slot: Slot<UserId>,
+    pub form: Form,
+}
+
+/// How its reader is reached.
+pub(crate) enum Form {
+    /// It is alone on its connection.
+    Alone { _slot: Slot<UserId> },
+    /// It shares a socket with others, which looks after the reader.
+    OnSocket,
+}
+
+impl Form {
+    /// As the reader gets it. JSON has no line ends of its own.
+    fn encode(&self, turn: TurnId, frame: &Frame) -> Bytes {
+        // What was read from JSON can be written as JSON.
+        let data = serde_json::to_string(&frame.event).unwrap_or_default();
+        let (id, name) = (frame.at.number(), frame.event.name());
+        match self {
+            Self::Alone { .. } => format!("id: {turn}:{id}\nevent: {name}\ndata: {data}\n\n").into(),
+            Self::OnSocket => format!(r#"{{"id":"{turn}:{id}","event":"{name}","data":{data}}}"#).into(),
+        }
+    }
+
+    const fn is_alone(&self) -> bool {
+        matches!(self, Self::Alone { .. })
+    }
 }
 
 /// Why a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// All was told.
     Told,
     /// Its reader left.
@@ -117,14 +143,18 @@ pub(super) async fn attend(door: &Door, following: impl Future<Output = End>) ->
 }
 
 impl Follower {
-    /// Runs the stream to its end.
+    /// Runs a stream that is alone to its end.
     pub async fn run(mut self) {
         let caller = self.caller.clone();
-        let following = async { self.tell_and_listen().await.unwrap_or_else(Into::into) };
-        if attend(caller.door(), following).await.may_come_back() {
+        if attend(caller.door(), self.follow()).await.may_come_back() {
             // Whoever has no room for it comes back all the same.
             self.outbox.offer(COME_BACK);
         }
+    }
+
+    /// Tells what happens, until the turn is over or its reader.
+    pub async fn follow(&mut self) -> End {
+        self.tell_and_listen().await.unwrap_or_else(Into::into)
     }
 
     async fn tell_and_listen(&mut self) -> Result<End, Undelivered> {
@@ -133,25 +163,25 @@ impl Follower {
         let mut again = LOOK_AGAIN;
         loop {
             while let Some(frame) = self.frames.next() {
-                self.outbox.send(encode(self.turn, &frame)).await?;
+                self.outbox.send(self.form.encode(self.turn, &frame)).await?;
             }
             if self.frames.is_over() {
                 return Ok(End::Told);
             }
             let due = tokio::select! {
                 () = self.outbox.abandoned() => return Ok(End::Left),
-                noticed = self.events.next() => match noticed {
+                noticed = self.ear.next() => match noticed {
                     Some(Noticed::Event(event)) => self.frames.hear(event),
                     Some(Noticed::Reconnected) => true,
                     None => return Ok(End::Deaf),
                 },
                 _ = look.tick() => {
-                    if !self.caller.is_still_let_in().await {
+                    if self.form.is_alone() && !self.caller.is_still_let_in().await {
                         return Ok(End::TurnedOut);
                     }
                     true
                 }
-                _ = heartbeat.tick() => {
+                _ = heartbeat.tick(), if self.form.is_alone() => {
                     self.outbox.send(HEARTBEAT).await?;
                     false
                 }
@@ -197,17 +227,9 @@ impl Follower {
 }
 
 /// Ticks after each period, however long the work between two ticks takes.
-pub(super) fn every(period: Duration) -> Interval {
+pub(crate) fn every(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.reset();
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-/// As the reader gets it. JSON has no line ends of its own.
-fn encode(turn: TurnId, frame: &Frame) -> Bytes {
-    // What was read from JSON can be written as JSON.
-    let data = serde_json::to_string(&frame.event).unwrap_or_default();
-    let (id, name) = (frame.at.number(), frame.event.name());
-    format!("id: {turn}:{id}\nevent: {name}\ndata: {data}\n\n").into()
 }

@@ -15,14 +15,14 @@ const PIECE_BYTES: usize = 16 * 1024;
 
 /// An event with its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     pub at: Position,
     pub event: TurnEvent,
 }
 
 /// The reader of one turn.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub(crate) struct Frames {
     turn: TurnId,
     /// Of the last frame.
     at: Position,
@@ -37,7 +37,7 @@ pub(super) struct Frames {
 
 /// A reader says that it has seen what was never told.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NeverTold;
+pub(crate) struct NeverTold;
 
 impl Frames {
     /// For a reader who is at `from`.

@@ -4,16 +4,19 @@
 //! bus: events, the record ──► frames: what the reader lacks ──► outbox: what waits ──► the response's body
 //! ```
 //!
-//! `position`: how far a reader is, as a number; `frames`: what it is shown, pure; `outbox`: how much may wait for it;
-//! `follower`: the task that listens for it; `sent`: how the stream of a turn begins with its send; `conversation`: the same for the
-//! events of a conversation, of which nothing is kept.
+//! `ear`: where events come from; `position`: how far a reader is, as a number; `frames`: what it is shown, pure; `outbox`: how
+//! much may wait for it; `follower`: the task that listens for it; `sent`: how the stream of a turn begins with its send;
+//! `conversation`: the same for the events of a conversation, of which nothing is kept.
 
 mod conversation;
+mod ear;
 mod follower;
 mod frames;
 mod outbox;
 mod position;
 mod sent;
+
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -31,10 +34,15 @@ use wire::{
     operations::GET_TURN,
 };
 
-use self::{follower::Follower, frames::Frames, outbox::outbox};
 use crate::{answer::Answer, caller::Caller, slots::Slot};
 
-pub(crate) use self::position::{Position, STARTING_AFTER};
+pub(crate) use self::{
+    ear::Ear,
+    follower::{End, Follower, Form, every},
+    frames::Frames,
+    outbox::{Outbox, Undelivered, outbox},
+    position::{Position, STARTING_AFTER},
+};
 
 const OPEN: &str = "omnichat_streams_in_flight";
 const ENDED: &str = "omnichat_streams_ended_total";
@@ -68,7 +76,8 @@ impl Caller {
         };
         let (outbox, taken) = outbox(self.door().stream_stall);
         let drain = self.door().drain.clone();
-        let follower = Follower { turn, caller: self, events, frames, outbox, _slot: slot };
+        let (caller, ear, form) = (Arc::new(self), Ear::Own(events), Form::Alone { _slot: slot });
+        let follower = Follower { turn, caller, ear, frames, outbox, form };
         drain.spawn("turn-stream", follower.run());
         Ok(response(Body::from_stream(taken)))
     }

@@ -11,8 +11,9 @@ use tokio::{
 };
 use wire::limits::{STREAM_BYTES_MAX, STREAM_FRAMES_MAX};
 
-/// The writing end.
-pub(super) struct Outbox {
+/// The writing end; all of its clones write to the same reader.
+#[derive(Clone)]
+pub(crate) struct Outbox {
     frames: mpsc::Sender<(Bytes, OwnedSemaphorePermit)>,
     room: Arc<Semaphore>,
     patience: Duration,
@@ -20,7 +21,7 @@ pub(super) struct Outbox {
 
 /// Why a frame is not on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Undelivered {
+pub(crate) enum Undelivered {
     /// The reader has left.
     Left,
     /// The reader does not keep up.
@@ -28,7 +29,7 @@ pub(super) enum Undelivered {
 }
 
 /// An outbox, and what its reader takes out of it. A reader who makes no room for so long is given up.
-pub(super) fn outbox(
+pub(crate) fn outbox(
     patience: Duration,
 ) -> (Outbox, impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static) {
     let (frames, mut taken) = mpsc::channel(STREAM_FRAMES_MAX);

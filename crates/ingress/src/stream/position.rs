@@ -82,7 +82,11 @@ impl Position {
         }
     }
 
-    fn parse_id(turn: TurnId, id: &[u8]) -> Result<Self, Fault> {
+    /// What the id of an event of this turn says.
+    ///
+    /// # Errors
+    /// [`FaultCode::InvalidEventId`], as above.
+    pub fn parse_id(turn: TurnId, id: &[u8]) -> Result<Self, Fault> {
         let form = || wrong("Last-Event-ID must be the id of an event: <turn>:<number>");
         let id = std::str::from_utf8(id).map_err(|_| form())?;
         let (of, number) = id.split_once(':').ok_or_else(form)?;

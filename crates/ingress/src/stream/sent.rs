@@ -4,6 +4,7 @@
 use std::{
     future::{self, Future},
     pin::Pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,7 +15,8 @@ use tokio::{sync::watch, time::sleep};
 use wire::{Problem, TurnEvent, TurnId, UserId};
 
 use super::{
-    follower::{COME_BACK, Follower, HEARTBEAT, every},
+    ear::Ear,
+    follower::{COME_BACK, Follower, Form, HEARTBEAT, every},
     frames::Frames,
     outbox::{Outbox, outbox},
     position::Position,
@@ -94,7 +96,8 @@ impl Caller {
         let events = self.door().bus.listen_to_steps(steps.events());
         let mut frames = Frames::new(turn, Position::START);
         frames.hear(step);
-        Follower { turn, caller: self, events, frames, outbox, _slot: slot }
+        let (caller, ear, form) = (Arc::new(self), Ear::Own(events), Form::Alone { _slot: slot });
+        Follower { turn, caller, ear, frames, outbox, form }
     }
 }
 
@@ -109,7 +112,9 @@ impl Early {
             }
             Ended::Known(turn) => match caller.look_up(turn, Position::START).await {
                 Ok((events, frames)) => {
-                    Follower { turn, caller, events, frames, outbox, _slot: slot }.run().await;
+                    let (caller, ear, form) =
+                        (Arc::new(caller), Ear::Own(events), Form::Alone { _slot: slot });
+                    Follower { turn, caller, ear, frames, outbox, form }.run().await;
                 }
                 Err(_) => outbox.offer(COME_BACK),
             },

@@ -2,11 +2,13 @@
 
 #![cfg(test)]
 
+mod broken_sockets;
 mod calls;
 mod connections;
 mod door;
 mod heads;
 mod sends;
+mod sockets;
 mod stalls;
 mod streams;
 mod world;

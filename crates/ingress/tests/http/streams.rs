@@ -33,17 +33,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const COME_BACK: &str = ": come back for the rest\nretry: 1000";
 
 /// A turn of the world's user, and the service that tells of it.
-struct Chat {
-    bus: Bus,
+pub struct Chat {
+    pub bus: Bus,
     user: UserId,
-    turn: TurnId,
-    record: Arc<Mutex<Turn>>,
-    asked: watch::Receiver<u32>,
+    pub turn: TurnId,
+    pub record: Arc<Mutex<Turn>>,
+    pub asked: watch::Receiver<u32>,
 }
 
 impl Chat {
     /// A turn that runs.
-    async fn play(world: &World) -> Self {
+    pub async fn play(world: &World) -> Self {
         let turn = TurnId::new();
         let record = Arc::new(Mutex::new(calls::turn(turn, TurnStatus::Running)));
         let (bus, shown) = (world.service().await, record.clone());
@@ -59,11 +59,11 @@ impl Chat {
         Self { bus, user: world.user, turn, record, asked }
     }
 
-    async fn tell(&self, event: TurnEvent) {
+    pub async fn tell(&self, event: TurnEvent) {
         self.bus.tell(self.user, self.turn, 1, &event).await;
     }
 
-    async fn say(&self, attempt: i16, offset: usize, text: &str) {
+    pub async fn say(&self, attempt: i16, offset: usize, text: &str) {
         let offset = u32::try_from(offset).unwrap();
         self.tell(TurnEvent::Delta { text: text.into(), attempt, offset }).await;
     }
@@ -86,7 +86,7 @@ impl Chat {
     }
 
     /// Stores the answer, and tells that there is one.
-    async fn complete(&self, attempt: i16, text: &str) {
+    pub async fn complete(&self, attempt: i16, text: &str) {
         self.store(attempt, text);
         self.tell(TurnEvent::Cancelled { turn_id: self.turn }).await;
     }
@@ -101,7 +101,7 @@ impl Chat {
 }
 
 /// What all worlds of this process have counted under this name and label.
-async fn counted(world: &World, what: &str) -> Option<f64> {
+pub async fn counted(world: &World, what: &str) -> Option<f64> {
     let metrics = world.ask(world.anonymous("GET", "/metrics"), "").await.text();
     metrics.lines().find_map(|line| line.strip_prefix(what)?.trim().parse().ok())
 }

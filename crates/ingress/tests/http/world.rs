@@ -98,6 +98,9 @@ impl World {
             refreshes_per_address_per_min: 60,
             streams_per_user: 2,
             streams_per_node: 3,
+            sockets_per_user: 2,
+            sockets_per_node: 3,
+            socket_messages_per_user_per_min: 200,
         };
         let address = ingress::start(
             &config,
@@ -152,8 +155,13 @@ impl World {
 
     /// A request of this user.
     pub fn request_of(&self, user: UserId, method: &str, path: &str) -> Builder {
-        let token = Signer::new(&secret(), 60).sign(user, uuid::Uuid::now_v7()).unwrap();
+        let token = self.token(user);
         self.anonymous(method, path).header("authorization", format!("Bearer {token}"))
+    }
+
+    /// A token of this user.
+    pub fn token(&self, user: UserId) -> String {
+        Signer::new(&secret(), 60).sign(user, uuid::Uuid::now_v7()).unwrap()
     }
 
     /// An open connection.

@@ -19,6 +19,7 @@ const TOKENS: (&str, &str) = ("flows/accounts.rs", "nothing_but_a_good_token_com
 const MEDIA: (&str, &str) = ("crates/ingress/tests/http/door.rs", "a_body_is_json_and_says_so");
 const CONFIGURATION: (&str, &str) =
     ("configuration.rs", "what_is_wrong_with_a_configuration_is_named_in_one_line");
+const BROKEN_SOCKETS: &str = "crates/ingress/tests/http/broken_sockets.rs";
 const OVER_HTTP: (&str, &str) =
     ("flows/isolation.rs", "over_http_what_is_anothers_looks_like_what_does_not_exist");
 
@@ -202,6 +203,36 @@ const HTTP: &[Case] = &[
             ("flows/streams.rs", "so_many_streams_may_be_open"),
             ("flows/streams.rs", "a_stream_ends_with_its_credential"),
             ("crates/ingress/tests/http/streams.rs", "who_never_reads_is_given_up_and_others_go_on"),
+        ],
+    ),
+    (
+        62,
+        "a socket for a foreign page, another protocol, with a token in its address",
+        &[
+            (BROKEN_SOCKETS, "a_socket_is_refused_before_it_opens"),
+            ("crates/ingress/src/websocket/handshake.rs", "a_token_is_shown_in_one_way_or_not_at_all"),
+            ("crates/ingress/src/cors.rs", "a_socket_is_for_programs_own_pages_and_those_let_in"),
+        ],
+    ),
+    (
+        63,
+        "what is no message of a socket",
+        &[(BROKEN_SOCKETS, "what_is_no_message_ends_the_socket_with_its_code")],
+    ),
+    (
+        64,
+        "over a socket: what is somebody else's, and too much",
+        &[
+            ("flows/sockets.rs", "what_is_anothers_is_not_there"),
+            ("crates/ingress/tests/http/sockets.rs", "a_user_says_so_much_in_a_minute"),
+        ],
+    ),
+    (
+        65,
+        "a socket without a token, or with nobody behind it",
+        &[
+            (BROKEN_SOCKETS, "whoever_does_not_say_who_they_are_is_turned_away"),
+            (BROKEN_SOCKETS, "who_answers_no_ping_is_left"),
         ],
     ),
     (

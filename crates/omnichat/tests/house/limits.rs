@@ -11,6 +11,8 @@ const CONNECTIONS: &str = "crates/ingress/tests/http/connections.rs";
 const STALLS: &str = "crates/ingress/tests/http/stalls.rs";
 const HEADS: &str = "crates/ingress/tests/http/heads.rs";
 const STREAMS: &str = "crates/ingress/tests/http/streams.rs";
+const SOCKETS: &str = "crates/ingress/tests/http/sockets.rs";
+const BROKEN: &str = "crates/ingress/tests/http/broken_sockets.rs";
 const OUTBOX: &str = "crates/ingress/src/stream/outbox.rs";
 const LIMITS: &str = "crates/omnichat/tests/flows/limits.rs";
 
@@ -47,6 +49,17 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("stream_time", STREAMS, "a_stream_that_is_old_enough_is_to_be_picked_up"),
     ("stream_frames", OUTBOX, "so_many_frames_wait_and_one_more_is_too_many"),
     ("stream_bytes", OUTBOX, "so_many_bytes_wait_and_one_more_is_too_many"),
+    ("sockets_per_user", SOCKETS, "so_many_sockets_are_open_and_one_more_is_refused"),
+    ("sockets", SOCKETS, "so_many_sockets_are_open_and_one_more_is_refused"),
+    ("socket_messages", SOCKETS, "a_user_says_so_much_in_a_minute"),
+    ("socket_message_bytes", BROKEN, "what_is_no_message_ends_the_socket_with_its_code"),
+    ("socket_turns", SOCKETS, "so_much_is_under_way_over_one_socket"),
+    ("socket_conversations", SOCKETS, "so_much_is_under_way_over_one_socket"),
+    ("socket_requests", SOCKETS, "so_much_is_under_way_over_one_socket"),
+    ("socket_controls", BROKEN, "what_is_no_message_ends_the_socket_with_its_code"),
+    ("socket_token_time", BROKEN, "whoever_does_not_say_who_they_are_is_turned_away"),
+    ("socket_time", SOCKETS, "a_socket_ends_with_its_time_or_its_process"),
+    ("socket_lag", BROKEN, "who_takes_nothing_is_given_up"),
     (
         "attempts",
         "crates/omnichat/tests/crashes/workers.rs",
@@ -68,6 +81,7 @@ fn row(limit: &Limit) -> String {
         Over::RefusedAndClosed(code) => format!("{} `{}`, closed", code.status(), code.as_str()),
         Over::Closed => "closed".to_owned(),
         Over::Interrupted => "ends, to be picked up".to_owned(),
+        Over::Ended(code) => format!("closed with {code}"),
         Over::LeftOut => "the oldest are left out".to_owned(),
     };
     let amount = format!("{} {}", grouped(limit.default), limit.unit);

@@ -28,11 +28,13 @@ fn row(method: &str, path: &str, operation: &Value) -> String {
     let query = (!query.is_empty()).then(|| format!("({})", query.join(", ")));
     let taken: Vec<_> = body.into_iter().chain(query).collect();
     let takes = if taken.is_empty() { "–".to_owned() } else { taken.join(" ") };
+    // A socket succeeds by being one.
+    let success = ["200", "101"].iter().find_map(|status| operation["responses"].get(status)).unwrap();
     format!(
         "| {} `{path}` | `{}` | {scope} | {takes} | {} | {} |",
         method.to_uppercase(),
         operation["operationId"].as_str().unwrap(),
-        kind(&operation["responses"]["200"]["content"]),
+        kind(&success["content"]),
         operation["summary"].as_str().unwrap(),
     )
 }

@@ -11,8 +11,8 @@ const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/strangers");
 const CONVERSATIONS: usize = 40;
 const TURNS: usize = 4;
 /// What a stranger gets done by luck at best: the key of a shared secret is not shown, passwords and refresh tokens cannot be
-/// guessed, and a label has to be put on that very prompt before.
-const OUT_OF_REACH: [&str; 4] = ["jwks", "change_password", "refresh", "unlabel_prompt"];
+/// guessed, a label has to be put on that very prompt before, and a request opens no WebSocket.
+const OUT_OF_REACH: [&str; 5] = ["jwks", "change_password", "refresh", "unlabel_prompt", "open_socket"];
 
 #[tokio::test]
 async fn the_description_is_one_that_others_can_read() {

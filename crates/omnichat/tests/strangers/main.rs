@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod browser;
 mod description;
 mod direct;
 mod services;

@@ -7,7 +7,8 @@ const PACKAGE: &str = include_str!("../../../testkit/tools/package.json");
 const STARTS: &str = "it must start";
 const IMPORTS: &str =
     "import { connect } from '@nats-io/transport-node'; import { Svcm } from '@nats-io/services';
-    console.log(typeof connect, typeof Svcm)";
+    import { chromium } from 'playwright-core';
+    console.log(typeof connect, typeof Svcm, typeof chromium.launch)";
 
 #[tokio::test]
 async fn the_judges_are_the_ones_that_were_pinned() {
@@ -23,7 +24,7 @@ async fn the_judges_are_the_ones_that_were_pinned() {
     let version = judged(redocly, STARTS).await;
     assert!(PACKAGE.contains(&format!(r#""@redocly/cli": "{}""#, version.trim())), "{version}");
 
-    assert_eq!(judged(tools.node(IMPORTS), STARTS).await.trim(), "function function");
+    assert_eq!(judged(tools.node(IMPORTS), STARTS).await.trim(), "function function function");
     let python = tools.python("import nats, msgpack, jsonschema; print('there')");
     assert_eq!(judged(python, STARTS).await.trim(), "there");
 }

@@ -19,6 +19,8 @@ async fn the_printed_lines_hold_a_conversation() {
     for address in ["http", "nats", "postgres"] {
         assert!(printed.contains(up.run[address].as_str().unwrap()), "{address}: {printed}");
     }
+    let http = up.run["http"].as_str().unwrap();
+    assert!(printed.contains(&format!("{http}/play\n")), "the page is what a newcomer opens: {printed}");
     assert_eq!(up.run["pid"], up.process.pid());
     assert!(printed.contains("simulated"), "that nobody takes its answers for real ones: {printed}");
 

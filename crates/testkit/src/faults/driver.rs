@@ -25,7 +25,7 @@ use super::{
     installation::Installation,
     plan::{Message, Plan, Size, Step, Twist},
 };
-use crate::{Client, Stranger, User, user::text};
+use crate::{Client, RawNats, Stranger, User, user::text};
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -373,10 +373,10 @@ impl Driver {
     async fn forge(&self, user: usize, slot: usize, via: Via) {
         let (talk, id) = self.talk(user, slot);
         if via == Via::Nats {
-            // Nobody may come in at all, so there is nobody to ask.
-            let inbox = format!("_INBOX.{}", self.people[user].id);
+            // Nobody may come in at all, so there is nobody to ask. To the client library any word of the server is a welcome, such
+            // as a ping while it has yet to find out who it is: to be in is to have a ping of one's own answered.
             let url = self.on.nats_url();
-            let entered = Stranger::with_token(&url, FORGED, &inbox);
+            let entered = RawNats::connect(url.split(',').next().unwrap_or_default(), FORGED);
             let entered =
                 tokio::time::timeout(doors::PATIENCE, entered).await.is_ok_and(|entered| entered.is_ok());
             assert!(!entered, "NATS has let somebody in with a forged token");
