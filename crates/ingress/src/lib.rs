@@ -1,11 +1,12 @@
 //! HTTP in, wire out: proves who calls, bounds what is sent, and makes exactly the NATS request that a direct client would
-//! make. Bodies pass unread in both directions: the services decode, judge and answer.
+//! make. Bodies pass unread in both directions, but for the field of a send that says how it is to be answered: the services
+//! decode, judge and answer.
 //!
 //! - [`config`], [`error`]: the section `[http]`, and why it does not start
 //! - `server`: connections; `slots`: how many; `socket`: how long their clients are waited for; `route`, `routes`: every route, as a table, and its function;
 //!   `router`: what the table leads to; [`openapi`]: what it says to readers
-//! - `exchange`: what surrounds every request; `head`: what it may not exceed; `record`: its line in the log and its count; `cors`: which pages may read
-//!   the answer
+//! - `exchange`: what surrounds every request; `head`: what it may not exceed; `record`: its line in the log and its count;
+//!   `in_flight`: what is counted while it lasts; `cors`: which pages may read the answer
 //! - `credential`, `address`, `body`: what a request says, taken apart; `credentials`: whose a credential is
 //! - `caller`: calls over the bus; `send`: the ones that may take minutes, in three manners; `stream`: events, told while they
 //!   happen; `websocket`: both over one socket
@@ -27,6 +28,7 @@ mod deadline;
 mod door;
 mod exchange;
 mod head;
+mod in_flight;
 pub mod openapi;
 mod peer;
 mod reader;

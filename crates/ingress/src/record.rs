@@ -5,9 +5,8 @@ use std::{sync::Arc, time::Instant};
 use axum::extract::{MatchedPath, Request};
 use host::telemetry::Metric;
 use http::Method;
-use metrics::Gauge;
 
-use crate::exchange::Exchange;
+use crate::{exchange::Exchange, in_flight::InFlight};
 
 const REQUESTS: &str = "omnichat_http_requests_total";
 const SECONDS: &str = "omnichat_http_request_seconds";
@@ -34,16 +33,15 @@ pub(crate) struct Record {
     /// Of the answer, once there is one.
     pub status: u16,
     began: Instant,
-    in_flight: Gauge,
+    _in_flight: InFlight,
 }
 
 impl Record {
     pub fn begin(request: &Request, exchange: Arc<Exchange>) -> Self {
-        let in_flight = metrics::gauge!(IN_FLIGHT);
-        in_flight.increment(1);
         let route = request.extensions().get::<MatchedPath>().cloned();
         let method = method(request.method());
-        Self { exchange, method, route, status: CLIENT_LEFT, began: Instant::now(), in_flight }
+        let (began, _in_flight) = (Instant::now(), InFlight::new(IN_FLIGHT));
+        Self { exchange, method, route, status: CLIENT_LEFT, began, _in_flight }
     }
 }
 
@@ -70,7 +68,6 @@ impl Drop for Record {
         } else {
             log!(info)
         }
-        self.in_flight.decrement(1);
         metrics::histogram!(SECONDS, "route" => route.clone()).record(elapsed);
         metrics::counter!(REQUESTS, "route" => route, "method" => self.method, "status" => self.status.to_string())
             .increment(1);

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 
 use bus::{CallError, Noticed, Request};
 use bytes::Bytes;
-use metrics::Gauge;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use wire::{Problem, Turn, TurnId, UserId, operations::GET_TURN};
 
@@ -15,7 +14,7 @@ use super::{
     frames::{Frame, Frames},
     outbox::{Outbox, Undelivered},
 };
-use crate::{caller::Caller, door::Door, slots::Slot};
+use crate::{caller::Caller, door::Door, in_flight::InFlight, slots::Slot};
 
 /// Events may be lost, so the record is looked into this often.
 pub(super) const LOOK: Duration = Duration::from_secs(5);
@@ -110,26 +109,9 @@ impl From<Undelivered> for End {
     }
 }
 
-/// Counts a stream for as long as it is open.
-struct Open(Gauge);
-
-impl Open {
-    fn new() -> Self {
-        let open = metrics::gauge!(OPEN);
-        open.increment(1);
-        Self(open)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.decrement(1);
-    }
-}
-
 /// Runs a stream for as long as it may be open, and counts it.
 pub(super) async fn attend(door: &Door, following: impl Future<Output = End>) -> End {
-    let _open = Open::new();
+    let _open = InFlight::new(OPEN);
     let end = tokio::select! {
         // What is ready is told even if there is no time for more.
         biased;

@@ -10,7 +10,6 @@ use futures::{
     stream::{SplitSink, SplitStream},
 };
 use host::limit::hit;
-use metrics::Gauge;
 use tokio::time::{sleep, timeout};
 use wire::{
     Fault, FaultCode, UserId,
@@ -26,6 +25,7 @@ use super::{
 };
 use crate::{
     caller::{Caller, Visitor},
+    in_flight::InFlight,
     slots::Slot,
     stream::{Outbox, every, outbox},
 };
@@ -44,27 +44,10 @@ pub(super) struct Session {
     pub credential: Option<String>,
 }
 
-/// Counts a socket for as long as it is open.
-struct Open(Gauge);
-
-impl Open {
-    fn new() -> Self {
-        let open = metrics::gauge!(OPEN);
-        open.increment(1);
-        Self(open)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.decrement(1);
-    }
-}
-
 impl Session {
     /// Runs the socket to its end.
     pub async fn run(mut self, socket: WebSocket) {
-        let _open = Open::new();
+        let _open = InFlight::new(OPEN);
         let (mut writer, mut reader) = socket.split();
         let door = self.visitor.door();
         let (stall, heartbeat) = (door.stream_stall, door.stream_heartbeat);
