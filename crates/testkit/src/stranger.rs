@@ -23,6 +23,9 @@ pub struct Stranger(Client);
 #[derive(Debug)]
 pub struct Reply(Message);
 
+/// A client that is to notice within seconds that its way is lost has to ask so often itself; by default it takes minutes.
+const PING: Duration = Duration::from_secs(2);
+
 /// Messages that come.
 #[derive(Debug)]
 pub struct Subscription(Subscriber);
@@ -43,6 +46,7 @@ impl Stranger {
     pub async fn with_token(url: &str, credential: &str, inbox_prefix: &str) -> Result<Self, String> {
         let options = ConnectOptions::with_token(credential.into())
             .custom_inbox_prefix(inbox_prefix)
+            .ping_interval(PING)
             .request_timeout(Some(PATIENCE));
         options.connect(servers(url)).await.map(Self).map_err(|error| error.to_string())
     }
