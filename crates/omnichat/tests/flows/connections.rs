@@ -56,7 +56,7 @@ async fn a_key_asks_what_its_scopes_allow(layout: Layout) {
     let conversation = ana.conversation().await;
     let key = async |scopes: Value| {
         let made = ana.post("/auth/api-keys", json!({ "name": "a key", "scopes": scopes })).await.ok();
-        testkit::RawNats::connect(&world.nats_url(), &text(&made["key"])).await.unwrap()
+        RawNats::connect(&world.nats_url(), &text(&made["key"])).await.unwrap()
     };
     let subject = |rest: &str| format!("omnichat.v1.u.{}.{rest}", ana.id);
     let read =
