@@ -99,23 +99,11 @@ impl Caller {
     /// Asks for an operation on the things named by `ids`, which follow the user in its subject.
     pub async fn ask<Q, R>(&self, operation: &Operation<Q, R>, ids: &[SubjectId<'_>], body: Bytes) -> Answer {
         self.check_scope(&operation.info)?;
-        self.answered(self.call(operation, ids, body, None, self.door().request_timeout).await)
+        self.answered(self.call(&operation.info, ids, body, None, self.door().request_timeout).await)
     }
 
     /// As [`Caller::ask`], and leaves the lack of a reply to the caller.
-    pub async fn call<Q, R>(
-        &self,
-        operation: &Operation<Q, R>,
-        ids: &[SubjectId<'_>],
-        body: Bytes,
-        key: Option<SendKey>,
-        timeout: Duration,
-    ) -> Result<Reply, CallError> {
-        self.call_by(&operation.info, ids, body, key, timeout).await
-    }
-
-    /// As [`Caller::call`], of an operation whose types do not matter.
-    pub async fn call_by(
+    pub async fn call(
         &self,
         info: &OperationInfo,
         ids: &[SubjectId<'_>],
@@ -127,7 +115,7 @@ impl Caller {
         self.visitor.call(info, &of_user(&user, ids), body, key, timeout).await
     }
 
-    /// As [`Caller::call_by`], and is told the steps of what it causes.
+    /// As [`Caller::call`], and is told the steps of what it causes.
     pub async fn call_in_steps(
         &self,
         info: &OperationInfo,

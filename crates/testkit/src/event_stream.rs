@@ -3,6 +3,8 @@
 use reqwest::Response;
 use serde_json::Value;
 
+use crate::user::text;
+
 /// An open stream; closed when it is dropped.
 #[derive(Debug)]
 pub struct EventStream {
@@ -23,6 +25,24 @@ pub struct StreamEvent {
     pub name: String,
     /// Its data, as JSON.
     pub data: Value,
+}
+
+/// What the deltas make, for who drops what `restarted` makes void.
+///
+/// # Panics
+/// If a delta does not begin where the text so far ends.
+pub fn shown(events: &[StreamEvent]) -> String {
+    events.iter().fold(String::new(), |mut shown, event| {
+        match event.name.as_str() {
+            "delta" => {
+                assert_eq!(event.data["offset"], shown.len(), "{event:?}");
+                shown.push_str(&text(&event.data["text"]));
+            }
+            "restarted" => shown.clear(),
+            _ => {}
+        }
+        shown
+    })
 }
 
 impl EventStream {

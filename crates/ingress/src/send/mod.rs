@@ -79,7 +79,7 @@ impl Caller {
     /// Shows a turn that is stored, however it stands.
     async fn accepted(&self, turn: TurnId, standing: Option<Standing>) -> Answer {
         let patience = self.door().request_timeout;
-        let shown = self.call(&GET_TURN, &[&turn], Bytes::new(), None, patience).await;
+        let shown = self.call(&GET_TURN.info, &[&turn], Bytes::new(), None, patience).await;
         match shown {
             Ok(reply) if reply.status.is_none() => Ok(later(turn, Reply { standing, ..reply })),
             Ok(reply) => self.answered(Ok(reply)),

@@ -169,7 +169,7 @@ impl Pursuit {
             let asked = async move {
                 pause.await;
                 let left = deadline.saturating_duration_since(Instant::now());
-                let reply = caller.call_by(&operation, &[&id], body, Some(key), left).await;
+                let reply = caller.call(&operation, &[&id], body, Some(key), left).await;
                 (asking, reply.map(Said::Reply))
             };
             return stream::once(asked).boxed();
@@ -209,7 +209,7 @@ impl Caller {
     async fn find(&self, key: &str) -> Found {
         let Ok(_permit) = self.door().looks.try_acquire() else { return Found::Unknown };
         let body = serde_json::json!({ "idempotency_key": key }).to_string();
-        match self.call(&FIND_TURN, &[], body.into(), None, LOOK_TIMEOUT).await {
+        match self.call(&FIND_TURN.info, &[], body.into(), None, LOOK_TIMEOUT).await {
             Ok(Reply { status: None, body, .. }) => {
                 serde_json::from_slice(&body).map_or(Found::Unknown, Found::Turn)
             }

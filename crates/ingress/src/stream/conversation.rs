@@ -34,7 +34,7 @@ impl Caller {
         let listening = door.bus.listen_to_conversation(self.user(), conversation).await;
         let events = listening.map_err(|_| FaultCode::Unavailable)?;
         let patience = door.request_timeout;
-        match self.call(&GET_CONVERSATION, &[&conversation], Bytes::new(), None, patience).await {
+        match self.call(&GET_CONVERSATION.info, &[&conversation], Bytes::new(), None, patience).await {
             Ok(reply) if reply.status.is_none() => {}
             other => return self.answered(other),
         }

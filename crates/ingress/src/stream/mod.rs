@@ -92,7 +92,8 @@ impl Caller {
         // First the ear, then the question: what happens between the two is heard.
         let events = door.bus.listen(self.user(), turn).await;
         let events = events.map_err(|_| refused(FaultCode::Unavailable))?;
-        let asked = self.call(&GET_TURN, &[&turn], bytes::Bytes::new(), None, door.request_timeout).await;
+        let asked =
+            self.call(&GET_TURN.info, &[&turn], bytes::Bytes::new(), None, door.request_timeout).await;
         let record: Turn = match asked {
             Ok(reply) if reply.status.is_none() => {
                 serde_json::from_slice(&reply.body).map_err(|_| refused(FaultCode::Internal))?

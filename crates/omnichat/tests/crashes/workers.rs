@@ -5,7 +5,7 @@ use llm::{
     simulator::{Ended, Script, answer},
 };
 use serde_json::json;
-use testkit::{Layout, Role, Signal, StreamEvent, both_layouts, eventually, user::text};
+use testkit::{Layout, Role, Signal, StreamEvent, both_layouts, event_stream::shown, eventually, user::text};
 
 use crate::{
     SLOW, SOON,
@@ -144,29 +144,21 @@ async fn a_streamed_answer_goes_on_with_the_worker_that_takes_over() {
     let path = format!("/conversations/{conversation}/messages");
     let body = json!({ "content": question, "stream": true });
     let mut stream = ana.post_stream(&path, &[("idempotency-key", "k1")], &body).await.unwrap();
-    let (mut shown, mut names) = (String::new(), Vec::new());
-    let mut take = |event: StreamEvent| {
-        match event.name.as_str() {
-            "delta" => {
-                assert_eq!(event.data["offset"], shown.len(), "{event:?}");
-                shown.push_str(&text(&event.data["text"]));
-            }
-            "restarted" => shown.clear(),
-            _ => {}
-        }
-        names.push(event.name.clone());
-        event.name == "delta"
-    };
-    while !take(stream.next().await.unwrap()) {}
+    let mut told = Vec::new();
+    while told.last().is_none_or(|event: &StreamEvent| event.name != "delta") {
+        told.push(stream.next().await.unwrap());
+    }
     say("new");
     world.signal(Role::Chat, Signal::STOP);
     let frozen = world.replace(Role::Chat).await;
     provider_was_called(&world, 2).await;
     frozen.signal(Signal::CONT);
     while let Some(event) = stream.next().await {
-        take(event);
+        told.push(event);
     }
-    assert_eq!(names.iter().filter(|name| *name == "restarted").count(), 1, "{names:?}");
-    assert_eq!((&*shown, names.last().unwrap().as_str()), (&*vec!["new"; 30].join(" "), "completed"));
+    let names: Vec<_> = told.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(names.iter().filter(|name| **name == "restarted").count(), 1, "{names:?}");
+    let shown = shown(&told);
+    assert_eq!((&*shown, names.last()), (&*vec!["new"; 30].join(" "), Some(&"completed")));
     assert_eq!(ana.send_with_key(&conversation, question, "k1").await.ok()["response"], shown);
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use testkit::{
-    Answer, EventStream, Layout, Role, StreamEvent, User, World, both_layouts, eventually, user::text,
+    Answer, EventStream, Layout, Role, StreamEvent, User, World, both_layouts, event_stream::shown,
+    eventually, user::text,
 };
 
 use crate::{NOWHERE, SOON, world};
@@ -54,21 +55,6 @@ fn accepted(answer: &Answer) -> (Value, String) {
 
 fn names(events: &[StreamEvent]) -> Vec<&str> {
     events.iter().map(|event| event.name.as_str()).collect()
-}
-
-/// What the deltas make, for who drops what `restarted` makes void.
-fn shown(events: &[StreamEvent]) -> String {
-    events.iter().fold(String::new(), |mut shown, event| {
-        match event.name.as_str() {
-            "delta" => {
-                assert_eq!(event.data["offset"], shown.len(), "{event:?}");
-                shown.push_str(&text(&event.data["text"]));
-            }
-            "restarted" => shown.clear(),
-            _ => {}
-        }
-        shown
-    })
 }
 
 /// Reads on until a delta has come.
