@@ -277,15 +277,15 @@ impl State {
             let (last_use, resident) = (self.recency.touch(id, None), self.resources.residents.enter());
             self.conversations.insert(id, Child { actor, delivered: 0, last_use, _resident: resident });
             self.count();
-            self.make_room();
+            self.make_room(id);
         }
         Ok(self.conversations.get_mut(&id))
     }
 
-    /// Asks those that were used longest ago to leave, if there are too many; those that have something in hand stay.
-    fn make_room(&mut self) {
+    /// Asks those that were used longest ago to leave, if the newcomer is one too many.
+    fn make_room(&mut self, newcomer: ConversationId) {
         for _ in 0..self.resources.residents.excess().min(ASKED_TO_LEAVE) {
-            let Some(oldest) = self.recency.oldest() else { return };
+            let Some(oldest) = self.recency.oldest().filter(|oldest| *oldest != newcomer) else { return };
             let Some(child) = self.conversations.get_mut(&oldest) else { return };
             child.last_use = self.recency.touch(oldest, Some(child.last_use));
             let _ = child.actor.cast(conversation::Message::MakeRoom);

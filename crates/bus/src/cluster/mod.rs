@@ -1,5 +1,5 @@
 //! Which workers are alive. Each tells a sign of life five times a second; the dead are seen at once, as the server knows
-//! no subscription of theirs any more, and the hanging after a second of silence: their connections are then ended by the
+//! no subscription of theirs any more, and the hanging after 0.8 s of silence: their connections are then ended by the
 //! server, as they would go on to get their share of all requests.
 //!
 //! Who is alive decides who should own which partition, so that a takeover is fast. Whether somebody does own one, Postgres
@@ -163,6 +163,8 @@ impl Member {
     async fn look(&mut self) {
         for who in self.view.look(Instant::now()) {
             tracing::warn!(worker = who, "another worker is silent: taking it for hanging");
+            // The first who finds it tells the others; wrongly given up, it is back with its next word.
+            say(&self.bus, DEAD, &who).await;
             self.bus.signal(subject::silent(&who)).await;
         }
         for who in self.view.watched() {

@@ -5,9 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Nothing heard for this long: the worker hangs, or the machine is too busy for it to matter.
-pub(super) const SILENCE: Duration = Duration::from_secs(1);
-/// A look that comes this much too late was not taken by a process that ran: it was stopped, and heard nothing itself.
+/// Nothing heard for this long, four signs of life that did not come: the worker hangs, or the machine is too busy for it to
+/// matter.
+pub(super) const SILENCE: Duration = Duration::from_millis(800);
+/// A look that comes this much too late was not taken by a process that ran: it was stopped, and heard nothing itself. Less
+/// than `SILENCE`, so that who was stopped suspects itself before it suspects others.
 const PAUSE: Duration = Duration::from_millis(600);
 /// So many neighbours are watched closely by each worker.
 const WATCHED: usize = 2;
@@ -115,16 +117,16 @@ mod tests {
     }
 
     #[test]
-    fn who_is_silent_for_a_second_is_given_up_and_comes_back_with_a_word() {
+    fn who_is_silent_for_too_long_is_given_up_and_comes_back_with_a_word() {
         let start = Instant::now();
         let mut view = View::new("b".into(), start);
         view.heard("a", start);
         view.heard("c", start);
-        assert_eq!(look_until(&mut view, start, 0, 900), [""; 0]);
-        view.heard("c", at(start, 900));
-        assert_eq!(look_until(&mut view, start, 900, 1200), ["a"]);
+        assert_eq!(look_until(&mut view, start, 0, 800), [""; 0]);
+        view.heard("c", at(start, 800));
+        assert_eq!(look_until(&mut view, start, 800, 1000), ["a"]);
         assert_eq!(view.members(), ["b", "c"]);
-        view.heard("a", at(start, 1300));
+        view.heard("a", at(start, 1100));
         assert_eq!(view.members(), ["a", "b", "c"]);
     }
 

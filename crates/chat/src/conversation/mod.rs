@@ -49,7 +49,7 @@ pub struct Conversation;
 pub enum Message {
     /// From above: a turn from the queue.
     Deliver(Box<Delivery>),
-    /// From above: others need the memory; leave, unless something is in hand.
+    /// From above: others need the memory; leave as soon as nothing is in hand.
     MakeRoom,
     /// From above: start nothing new, and stop once nothing runs.
     Drain,
@@ -98,6 +98,8 @@ pub struct State {
     stop_call: Option<oneshot::Sender<()>>,
     system: System,
     delivered: u64,
+    /// Others need the memory, and nothing was delivered since they asked.
+    room_wanted: bool,
     idle_since: Instant,
     _beat: Beat,
 }
@@ -155,6 +157,7 @@ impl Actor for Conversation {
             stop_call: None,
             system: System::None,
             delivered: 0,
+            room_wanted: false,
             idle_since: Instant::now(),
             _beat: beat,
         };
@@ -171,9 +174,8 @@ impl Actor for Conversation {
         let event = match message {
             Message::Deliver(delivery) => state.take(*delivery),
             Message::MakeRoom => {
-                if !state.machine.is_busy() {
-                    state.ask_to_leave();
-                }
+                state.room_wanted = true;
+                state.make_room();
                 return Ok(());
             }
             Message::Drain => Event::Drain,
@@ -218,7 +220,9 @@ impl State {
     /// Runs the machine on an event, and on what its effects bring at once.
     async fn happened(&mut self, event: Event) -> Result<(), ActorProcessingErr> {
         let effects = self.machine.step(event, wire::now());
-        self.carry_out(effects).await
+        self.carry_out(effects).await?;
+        self.make_room();
+        Ok(())
     }
 
     async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), ActorProcessingErr> {
@@ -235,6 +239,7 @@ impl State {
     /// A delivery; the machine gets a ticket for it.
     fn take(&mut self, delivery: Delivery) -> Event {
         self.delivered += 1;
+        self.room_wanted = false;
         let ticket = Ticket(self.delivered);
         let arrival = Arrival::new(ticket, &delivery);
         let waiting = Waiting {
@@ -274,6 +279,12 @@ impl State {
         }
         let idle = Duration::from_secs(self.resources.config.idle_s.into());
         if !self.machine.is_busy() && self.idle_since.elapsed() >= idle {
+            self.ask_to_leave();
+        }
+    }
+
+    fn make_room(&self) {
+        if self.room_wanted && !self.machine.is_busy() {
             self.ask_to_leave();
         }
     }
