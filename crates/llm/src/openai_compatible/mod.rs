@@ -1,6 +1,7 @@
 //! The wire of OpenAI's streamed chat completions, as OpenAI, OpenRouter, Ollama and many servers speak it.
 
 mod chunk;
+mod json_string;
 mod refusal;
 mod request;
 
