@@ -31,6 +31,9 @@ pub enum Command {
     Logins(LoginsOptions),
     /// Connections that send or read too slowly: when they are closed, and what other requests notice of them
     Stalls(StallsOptions),
+    /// Readers of answers that are being written: what they cost, how late they are told, and what readers who never read do
+    /// to the others
+    Streams(StreamsOptions),
     /// The provider that answers at once; ends with its standard input
     #[command(hide = true)]
     Provider,
@@ -151,6 +154,31 @@ pub struct StallsOptions {
     /// Connections of each shape
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=900))]
     pub connections: u16,
+    /// The program to measure [default: omnichat beside this program]
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct StreamsOptions {
+    /// Readers
+    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u16).range(1..=9000))]
+    pub readers: u16,
+    /// Readers of each turn
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub per_turn: u16,
+    /// Frames of a turn per second
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=25))]
+    pub frames: u16,
+    /// How long it is measured once all readers are there
+    #[arg(long, value_name = "S", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=120))]
+    pub seconds: u64,
+    /// Readers who read, and as many who never do, in the second part
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=4000))]
+    pub idle: u16,
+    /// Sends of each kind in the third part
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u16).range(1..=30_000))]
+    pub sends: u16,
     /// The program to measure [default: omnichat beside this program]
     #[arg(long, value_name = "FILE")]
     pub binary: Option<PathBuf>,

@@ -9,7 +9,10 @@ use ::http::{
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::TcpStream, task::JoinSet};
@@ -65,6 +68,33 @@ impl Connection {
         *request.uri_mut() = uri;
         request.headers_mut().insert(CONTENT_TYPE, JSON);
         request.headers_mut().extend(authorization.map(|value| (AUTHORIZATION, value)));
+        self.exchange(request).await
+    }
+
+    /// Asks for a stream of events, and gives its body.
+    ///
+    /// # Errors
+    /// Any status but 200.
+    pub async fn stream(&mut self, mut request: Request<Full<Bytes>>) -> anyhow::Result<Incoming> {
+        request.headers_mut().insert(HOST, self.host.clone());
+        self.requests.ready().await?;
+        let response = self.requests.send_request(request).await?;
+        ensure!(response.status() == StatusCode::OK, "a stream: {}", response.status());
+        Ok(response.into_body())
+    }
+
+    /// Posts JSON, and does not wait for what comes of it.
+    pub async fn begin(
+        &mut self,
+        uri: Uri,
+        authorization: HeaderValue,
+        body: Bytes,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
+        let mut request = Request::post(uri).body(Full::new(body))?;
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, JSON);
+        headers.insert(AUTHORIZATION, authorization);
+        headers.insert("prefer", HeaderValue::from_static("respond-async"));
         self.exchange(request).await
     }
 

@@ -20,6 +20,7 @@ mod reads;
 mod report;
 mod stack;
 mod stalls;
+mod streams;
 mod turns;
 mod usage;
 
@@ -40,6 +41,7 @@ async fn main() -> ExitCode {
         Command::Reads(options) => reads::run(&options).await,
         Command::Logins(options) => logins::run(&options).await,
         Command::Stalls(options) => stalls::run(&options).await,
+        Command::Streams(options) => streams::run(&options).await,
         Command::Provider => provider::run().await,
     };
     match ended {

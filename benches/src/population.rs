@@ -21,10 +21,19 @@ pub struct Conversation {
 
 /// Makes so many conversations, spread evenly over the users.
 pub async fn make(server: SocketAddr, conversations: usize) -> anyhow::Result<Vec<Conversation>> {
+    make_for(server, conversations, 0).await
+}
+
+/// The same, of other users: those whose numbers begin with `from`.
+pub async fn make_for(
+    server: SocketAddr,
+    conversations: usize,
+    from: usize,
+) -> anyhow::Result<Vec<Conversation>> {
     let mut connection = Connection::open(server).await?;
     let mut made = Vec::with_capacity(conversations);
     for user in 0..USERS.min(conversations) {
-        let authorization = register(&mut connection, user).await?;
+        let authorization = register(&mut connection, from + user).await?;
         let project = connection.ask("/projects", Some(&authorization), &json!({ "name": "Load" })).await?;
         let request = json!({ "project_id": project["id"] });
         for _ in (user..conversations).step_by(USERS) {

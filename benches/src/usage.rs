@@ -142,6 +142,12 @@ impl Watched {
         children.filter_map(|stat| Some(Self { name: stat.serves()?, pid: stat.pid })).collect()
     }
 
+    /// The processor time it has used, in seconds.
+    pub fn cpu_s(&self) -> f64 {
+        let found = all().into_iter().find(|stat| stat.pid == self.pid);
+        found.map_or(0.0, |stat| stat.own_ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    }
+
     /// What of its memory is resident now, in MiB.
     pub fn resident_mib(&self) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
