@@ -23,6 +23,10 @@ pub enum What {
     WorkerFrozen,
     /// A worker is asked to leave, and another comes.
     WorkerReplaced,
+    /// An ingress is stopped in order, and another one started.
+    IngressReplaced,
+    /// The accounts are stopped in order, and started again.
+    AccountsReplaced,
     /// An ingress is killed, and started again.
     IngressKilled,
     /// Accounts and projects are killed, and started again.
@@ -81,6 +85,10 @@ impl What {
         Self::StoreLost,
     ];
 
+    /// A process of each role is stopped in order, and another one takes its place: what a rolling restart is made of. Only when
+    /// asked for.
+    pub const ROLLING: [Self; 3] = [Self::WorkerReplaced, Self::IngressReplaced, Self::AccountsReplaced];
+
     /// Those of a run on a cluster of NATS, as often as each should come.
     pub const CLUSTER: [Self; 9] = [
         Self::WorkerKilled,
@@ -101,7 +109,7 @@ impl What {
 
     /// The kind of this name.
     pub fn named(name: &str) -> Option<Self> {
-        let known = Self::ALL.into_iter().chain(Self::CLUSTER);
+        let known = Self::ALL.into_iter().chain(Self::ROLLING).chain(Self::CLUSTER);
         known.into_iter().find(|what| what.name() == name)
     }
 
@@ -111,6 +119,8 @@ impl What {
             Self::WorkerKilled => "worker killed",
             Self::WorkerFrozen => "worker frozen",
             Self::WorkerReplaced => "worker replaced",
+            Self::IngressReplaced => "ingress replaced",
+            Self::AccountsReplaced => "accounts replaced",
             Self::IngressKilled => "ingress killed",
             Self::AccountsKilled => "accounts killed",
             Self::NatsKilled => "nats-server killed",
@@ -202,17 +212,17 @@ impl Fault {
 
     async fn happen(&self, on: &Installation) -> String {
         let worker = &on.workers()[self.target % on.workers().len()];
+        let ingress = &on.ingresses()[self.target % on.ingresses().len()];
         match self.what {
             What::WorkerKilled => self.kill(on, worker).await,
             What::WorkerFrozen => {
                 on.pause(worker, self.hold).await;
                 format!("{} for {:?}", worker.name, self.hold)
             }
-            What::WorkerReplaced => {
-                let exit = on.replace(worker).await;
-                format!("{}: {exit:?}", worker.name)
-            }
-            What::IngressKilled => self.kill(on, &on.ingresses()[self.target % on.ingresses().len()]).await,
+            What::WorkerReplaced => replace(on, worker).await,
+            What::IngressReplaced => replace(on, ingress).await,
+            What::AccountsReplaced => replace(on, on.accounts()).await,
+            What::IngressKilled => self.kill(on, ingress).await,
             What::AccountsKilled => self.kill(on, on.accounts()).await,
             What::NatsKilled => {
                 on.nats.node(0).await.restart().await;
@@ -322,6 +332,12 @@ fn links(on: &Installation) -> Vec<(String, &Proxy)> {
 
 fn touched(on: &Installation) -> u64 {
     links(on).iter().map(|(_, proxy)| *proxy).chain(on.nats.routes()).map(Proxy::touched).sum()
+}
+
+/// Stops a process in order, and starts another one in its place.
+async fn replace(on: &Installation, place: &Place) -> String {
+    let exit = on.replace(place).await;
+    format!("{}: {exit:?}", place.name)
 }
 
 async fn delete_consumers(on: &Installation) -> String {
