@@ -7,7 +7,8 @@
 //! - [`queue`]: the front's way into the stream of turns
 //! - [`partitions`], [`delivery`]: the owner's way out of it
 //! - [`cluster`]: which workers are alive; [`handover`]: passing a partition from one to another
-//! - [`live`]: events, told to whom it may concern, and listened to; [`signal`]: what processes of one role tell each other
+//! - [`live`]: events, told to whom it may concern, and listened to; [`snapshot`]: what was told before; [`signal`]: what
+//!   processes of one role tell each other
 //! - [`provision`]: stream and consumers, made from data
 //! - [`callout`]: who of the users may connect, and to what; [`connections`]: those who are, and how to end them
 
@@ -30,6 +31,7 @@ pub mod provision;
 pub mod queue;
 pub mod reply;
 pub mod signal;
+pub mod snapshot;
 pub mod steps;
 
 pub use call::{CallError, Reply, Request, SendKey};
@@ -47,4 +49,5 @@ pub use partitions::{Backlog, Deliveries, PartitionError, Partitions};
 pub use provision::{Difference, ProvisionError, Provisioner};
 pub use queue::{Enqueued, Queue, QueueError, QueuedTurn};
 pub use reply::{ReplyTo, Wants};
+pub use snapshot::Snapshot;
 pub use steps::{Said, Step};

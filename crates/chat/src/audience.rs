@@ -1,9 +1,10 @@
-//! Who is told a turn in answers: its outcome, or the steps on the way to it.
+//! Who is told a turn in answers: its outcome, or the steps on the way to it. And what they were told so far, for those who come
+//! later.
 
 use std::{
     mem,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -12,6 +13,9 @@ use bus::{Bus, Context, ReplyTo, Wants};
 use wire::{Answer, Fault, TurnEvent, TurnId};
 
 use crate::model::last_step;
+
+/// A text is told again in pieces of at most so many bytes: written as JSON, any of them can be sent.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// The inbox of a sender.
 #[derive(Debug)]
@@ -40,6 +44,15 @@ pub struct Audience(Arc<Mutex<Members>>);
 struct Members {
     following: Vec<Arc<Listener>>,
     joining: Vec<Arc<Listener>>,
+    told: Told,
+}
+
+/// What was told of the call.
+#[derive(Debug, Default)]
+struct Told {
+    /// The step that it began with, and which attempt that is.
+    begun: Option<(TurnEvent, i16)>,
+    text: String,
 }
 
 impl Inbox {
@@ -102,30 +115,26 @@ impl Listener {
 impl Audience {
     /// Of a call that is about to be made.
     pub fn new(following: Vec<Arc<Listener>>) -> Self {
-        Self(Arc::new(Mutex::new(Members { following, joining: Vec::new() })))
+        Self(Arc::new(Mutex::new(Members { following, joining: Vec::new(), told: Told::default() })))
     }
 
     /// Adds somebody, who is told from the next step on.
     pub fn join(&self, listener: Arc<Listener>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).joining.push(listener);
+        self.lock().joining.push(listener);
     }
 
     /// Whether nobody listens.
     pub fn is_empty(&self) -> bool {
-        let members = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let members = self.lock();
         members.following.is_empty() && members.joining.is_empty()
     }
 
     /// Tells a step; to who has joined since the last one, all of `so_far` in its place.
-    pub async fn tell(&self, bus: &Bus, step: &TurnEvent, so_far: impl FnOnce() -> Vec<TurnEvent>) {
-        let (following, joining) = self.take_in();
+    pub async fn tell(&self, bus: &Bus, step: &TurnEvent) {
+        let (following, joining, so_far) = self.note(step);
         for listener in following {
             listener.tell(bus, step).await;
         }
-        if joining.is_empty() {
-            return;
-        }
-        let so_far = so_far();
         for listener in joining {
             for step in &so_far {
                 listener.tell(bus, step).await;
@@ -133,12 +142,54 @@ impl Audience {
         }
     }
 
-    /// Those who follow, and those who are to follow from now on.
-    fn take_in(&self) -> (Vec<Arc<Listener>>, Vec<Arc<Listener>>) {
-        let mut members = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// What was told of the call until now, in as few steps as can be; none before it has begun.
+    pub fn so_far(&self) -> Option<Vec<TurnEvent>> {
+        let so_far = self.lock().told.steps();
+        (!so_far.is_empty()).then_some(so_far)
+    }
+
+    /// Whether this is the same audience, not another of the same people.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Notes that a step is told. Gives those who follow, those who are to follow from now on, and what these have to be told.
+    fn note(&self, step: &TurnEvent) -> (Vec<Arc<Listener>>, Vec<Arc<Listener>>, Vec<TurnEvent>) {
+        let mut members = self.lock();
+        members.told.note(step);
         let following = members.following.clone();
         let joining = mem::take(&mut members.joining);
         members.following.extend(joining.iter().cloned());
-        (following, joining)
+        let so_far = if joining.is_empty() { Vec::new() } else { members.told.steps() };
+        (following, joining, so_far)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Members> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Told {
+    fn note(&mut self, step: &TurnEvent) {
+        match step {
+            TurnEvent::Started { attempt, .. } | TurnEvent::Restarted { attempt, .. } => {
+                self.begun = Some((step.clone(), *attempt));
+                self.text.clear();
+            }
+            TurnEvent::Delta { text, .. } => self.text.push_str(text),
+            _ => {}
+        }
+    }
+
+    fn steps(&self) -> Vec<TurnEvent> {
+        let Some((begun, attempt)) = &self.begun else { return Vec::new() };
+        let mut steps = vec![begun.clone()];
+        let mut offset = 0;
+        while offset < self.text.len() {
+            let end = self.text.floor_char_boundary(offset + PIECE_BYTES);
+            steps.push(TurnEvent::delta(*attempt, &self.text[..end], offset));
+            offset = end;
+        }
+        steps
     }
 }

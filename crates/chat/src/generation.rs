@@ -133,7 +133,7 @@ impl Actor for Generation {
         let turn = job.turn;
         let (user, told, said) = (job.user, job.told, String::new());
         let audience = job.audience.clone();
-        let mut call = Call { resources: &state.resources, user, turn, told, audience, begun: None, said };
+        let mut call = Call { resources: &state.resources, user, turn, told, audience, said };
         let mut system = job.system.clone();
         let (_never, nothing) = oneshot::channel();
         let stop = std::mem::replace(&mut job.stop, nothing);
@@ -163,8 +163,6 @@ struct Call<'a> {
     turn: TurnId,
     told: u64,
     audience: Audience,
-    /// The step that this call began with.
-    begun: Option<TurnEvent>,
     /// What the model has said so far.
     said: String,
 }
@@ -177,7 +175,6 @@ impl Call<'_> {
             1 => TurnEvent::Started { turn_id: self.turn, attempt, model: job.model.clone() },
             _ => TurnEvent::Restarted { turn_id: self.turn, attempt },
         };
-        self.begun = Some(begun.clone());
         self.tell(begun).await;
         let mut messages = Vec::with_capacity(job.messages.len() + 1);
         if let System::Known(_, text) = system {
@@ -234,7 +231,7 @@ impl Call<'_> {
                 }
                 Some(Event::Finished(finish)) => {
                     if shown > 0 && shown < self.said.len() {
-                        self.tell(delta(attempt, &self.said, shown)).await;
+                        self.tell(TurnEvent::delta(attempt, &self.said, shown)).await;
                     }
                     return Ok(completion(std::mem::take(&mut self.said), finish));
                 }
@@ -243,7 +240,7 @@ impl Call<'_> {
             let first = shown == 0 && !self.said.is_empty() && !self.audience.is_empty();
             let due = first || frame_due.is_some_and(|due| due <= tokio::time::Instant::now());
             if due || self.said.len() - shown > COALESCE_BYTES {
-                self.tell(delta(attempt, &self.said, shown)).await;
+                self.tell(TurnEvent::delta(attempt, &self.said, shown)).await;
                 shown = self.said.len();
                 frame_due = None;
             }
@@ -254,25 +251,8 @@ impl Call<'_> {
         self.told += 1;
         let bus = &self.resources.bus;
         bus.tell(self.user, self.turn, self.told, &event).await;
-        self.audience.tell(bus, &event, || self.so_far(&event)).await;
+        self.audience.tell(bus, &event).await;
     }
-
-    /// What was told of this call until now, this step included, in as few steps as can be.
-    fn so_far(&self, step: &TurnEvent) -> Vec<TurnEvent> {
-        match step {
-            TurnEvent::Delta { attempt, .. } => {
-                self.begun.iter().cloned().chain([delta(*attempt, &self.said, 0)]).collect()
-            }
-            _ => vec![step.clone()],
-        }
-    }
-}
-
-/// What of `text` is beyond what was shown.
-fn delta(attempt: i16, text: &str, shown: usize) -> TurnEvent {
-    // An answer is bounded far below this.
-    let offset = u32::try_from(shown).unwrap_or(u32::MAX);
-    TurnEvent::Delta { text: text[shown..].to_owned(), attempt, offset }
 }
 
 fn completion(text: String, finish: llm::Finish) -> Completion {

@@ -55,6 +55,14 @@ pub enum TurnEvent {
 }
 
 impl TurnEvent {
+    /// The part of an attempt's text that begins at the byte `offset`.
+    pub fn delta(attempt: i16, text: &str, offset: usize) -> Self {
+        let part = text.get(offset..).unwrap_or_default().to_owned();
+        // An answer is bounded far below this.
+        let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+        Self::Delta { text: part, attempt, offset }
+    }
+
     /// The name of the step, as in the `Oc-Event` header.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -107,6 +107,19 @@ pub fn stopped(subject: &str) -> Option<(ConversationId, Option<TurnId>)> {
 /// Everything that [`stop`] tells.
 pub const STOPS: &str = "omnichat.i.stop.>";
 
+/// Where chat processes are asked what was said of a turn until now: whoever makes its call answers.
+pub fn snapshot(turn: TurnId) -> String {
+    format!("omnichat.i.snapshot.{turn}")
+}
+
+/// Every question of [`snapshot`].
+pub const SNAPSHOTS: &str = "omnichat.i.snapshot.*";
+
+/// The turn that [`snapshot`] asks for, read from its subject.
+pub fn turn_of_snapshot(subject: &str) -> Option<TurnId> {
+    subject.strip_prefix("omnichat.i.snapshot.")?.parse().ok()
+}
+
 /// The inbox prefix of a user's direct connection.
 pub fn user_inbox(user: UserId) -> String {
     format!("_INBOX.{user}")
@@ -207,5 +220,11 @@ pub const CHANNELS: &[Channel] = &[
         from: "chat",
         to: "chat (whoever has the conversation)",
         summary: "The conversation was deleted: stop what runs in it.",
+    },
+    Channel {
+        pattern: "omnichat.i.snapshot.{turn}",
+        from: "ingress",
+        to: "chat (every process; whoever calls the model for the turn answers)",
+        summary: "Asks for what was said of a turn until now, for a reader who comes half-way: its events, then an empty message.",
     },
 ];

@@ -232,7 +232,7 @@ impl State {
                 effects.extend(self.machine.step(event, wire::now()));
             }
         }
-        self.registration.calls_for(self.machine.calling().map(|turn| turn.id));
+        self.registration.calls_for(self.machine.calling().map(|turn| (turn.id, &self.audience)));
         Ok(())
     }
 
@@ -267,6 +267,8 @@ impl State {
         if matches!(generated.ended, Ended::Completed(_)) {
             self.system = generated.system;
         }
+        // Its text is not kept with the conversation.
+        self.audience = Audience::default();
         Event::Ended(generated.turn, generated.ended, generated.told)
     }
 

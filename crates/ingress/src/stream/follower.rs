@@ -1,12 +1,12 @@
 //! The task of a stream: hears what happens to the turn, looks into its record now and then, and hands on what its reader
 //! lacks, until the turn, the reader or the time is over.
 
-use std::{sync::Arc, time::Duration};
+use std::{future, sync::Arc, time::Duration};
 
-use bus::{CallError, Noticed, Request};
+use bus::{CallError, Noticed, Request, Snapshot};
 use bytes::Bytes;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
-use wire::{Problem, Turn, TurnId, UserId, operations::GET_TURN};
+use wire::{Problem, Turn, TurnEvent, TurnId, UserId, operations::GET_TURN};
 
 use super::{
     ENDED, OPEN,
@@ -143,6 +143,7 @@ impl Follower {
         let mut heartbeat = every(self.caller.door().stream_heartbeat);
         let mut look = every(LOOK);
         let mut again = LOOK_AGAIN;
+        let mut snapshot = None;
         loop {
             while let Some(frame) = self.frames.next() {
                 self.outbox.send(self.form.encode(self.turn, &frame)).await?;
@@ -150,13 +151,20 @@ impl Follower {
             if self.frames.is_over() {
                 return Ok(End::Told);
             }
+            if snapshot.is_none() && self.frames.take_behind() {
+                snapshot = self.caller.door().bus.ask_for_snapshot(self.turn).await.ok();
+            }
             let due = tokio::select! {
+                // What was told before comes first, and what comes all the time last.
+                biased;
                 () = self.outbox.abandoned() => return Ok(End::Left),
-                noticed = self.ear.next() => match noticed {
-                    Some(Noticed::Event(event)) => self.frames.hear(event),
-                    Some(Noticed::Reconnected) => true,
-                    None => return Ok(End::Deaf),
-                },
+                told = next(&mut snapshot) => {
+                    match told {
+                        Some(event) => _ = self.frames.hear(event),
+                        None => snapshot = None,
+                    }
+                    false
+                }
                 _ = look.tick() => {
                     if self.form.is_alone() && !self.caller.is_still_let_in().await {
                         return Ok(End::TurnedOut);
@@ -167,6 +175,14 @@ impl Follower {
                     self.outbox.send(HEARTBEAT).await?;
                     false
                 }
+                noticed = self.ear.next() => match noticed {
+                    Some(Noticed::Event(event)) => self.frames.hear(event),
+                    Some(Noticed::Reconnected) => {
+                        self.frames.miss();
+                        true
+                    }
+                    None => return Ok(End::Deaf),
+                },
             };
             if due && self.look().await {
                 again = LOOK_AGAIN;
@@ -205,6 +221,14 @@ impl Follower {
     fn lose(&mut self, body: &[u8]) -> bool {
         let problem = serde_json::from_slice::<Problem>(body);
         problem.map(|problem| self.frames.lose(problem)).is_ok()
+    }
+}
+
+/// The next event of the snapshot, if one was asked for.
+async fn next(snapshot: &mut Option<Snapshot>) -> Option<TurnEvent> {
+    match snapshot {
+        Some(snapshot) => snapshot.next().await,
+        None => future::pending().await,
     }
 }
 

@@ -30,6 +30,10 @@ pub(crate) struct Frames {
     attempt: i16,
     /// How much of it, in bytes.
     shown: usize,
+    /// Something was heard.
+    heard: bool,
+    /// The reader lacks something that was told before.
+    behind: bool,
     /// The turn has ended.
     over: bool,
     ready: VecDeque<Frame>,
@@ -43,7 +47,16 @@ impl Frames {
     /// For a reader who is at `from`.
     pub fn new(turn: TurnId, from: Position) -> Self {
         let (attempt, shown) = from.text();
-        Self { turn, at: from, attempt, shown, over: false, ready: VecDeque::new() }
+        Self {
+            turn,
+            at: from,
+            attempt,
+            shown,
+            heard: false,
+            behind: false,
+            over: false,
+            ready: VecDeque::new(),
+        }
     }
 
     /// The next frame for the reader.
@@ -56,8 +69,19 @@ impl Frames {
         self.over
     }
 
+    /// Whether the reader lacks what was told before; to be asked for once.
+    pub const fn take_behind(&mut self) -> bool {
+        std::mem::replace(&mut self.behind, false)
+    }
+
+    /// Something may have been told that was not heard.
+    pub const fn miss(&mut self) {
+        self.behind = true;
+    }
+
     /// An event was heard. True: the turn has ended, and the record says how.
     pub fn hear(&mut self, event: TurnEvent) -> bool {
+        self.heard = true;
         match event {
             // It has no number, and is shown before there are frames.
             TurnEvent::Queued => {}
@@ -72,6 +96,8 @@ impl Frames {
                     self.show(Position::of_text(attempt, 0), event);
                 }
             }
+            // How it began is told with what was said before.
+            TurnEvent::Delta { offset: 1.., .. } if self.attempt == 0 => self.miss(),
             TurnEvent::Delta { text, attempt, offset } => {
                 self.begin(attempt);
                 if attempt == self.attempt {
@@ -101,6 +127,8 @@ impl Frames {
             self.show(Position::ACCEPTED, TurnEvent::Accepted { turn_id: self.turn, queue_position: None });
         }
         if turn.status.is_open() {
+            // It has begun before anything could be heard.
+            self.behind |= turn.attempt > 0 && !self.heard;
             // While nothing is shown, `started` is still to come.
             if self.attempt > 0 {
                 self.begin(turn.attempt);
@@ -137,10 +165,11 @@ impl Frames {
         }
     }
 
-    /// Shows what goes on where the reader is; what was seen is left out, and beyond a gap is nothing to show.
+    /// Shows what goes on where the reader is; what was seen is left out, and what is beyond a gap comes again when the gap is
+    /// filled.
     fn go_on(&mut self, text: &str, offset: usize) {
-        let known = self.shown.checked_sub(offset);
-        let Some(text) = known.and_then(|known| text.get(known..)) else { return };
+        let Some(known) = self.shown.checked_sub(offset) else { return self.miss() };
+        let Some(text) = text.get(known..) else { return };
         // An answer that is longer fails, and numbers end there.
         if !text.is_empty() && self.shown + text.len() <= ANSWER_BYTES_MAX {
             self.say(text.to_owned());

@@ -9,6 +9,7 @@ use crate::{NOWHERE, SOON, world};
 both_layouts![
     a_turn_is_told_while_it_runs,
     who_comes_after_the_end_is_told_all_of_it,
+    who_comes_half_way_is_told_what_was_said,
     a_stream_is_picked_up_where_it_was_left,
     a_turn_that_fails_says_why,
     an_answer_begun_anew_is_told_anew,
@@ -130,6 +131,33 @@ async fn a_turn_is_told_while_it_runs(layout: Layout) {
             assert!(metrics.contains(line), "{line} is not in\n{metrics}");
         }
     }
+}
+
+/// Another device, a reader who was away, and one who comes while the model has stopped talking.
+async fn who_comes_half_way_is_told_what_was_said(layout: Layout) {
+    const STALLING: &str = "tell me [[sim chunks=40 chunk_ms=20 hang_after=20]]";
+    let world = world(layout).start().await;
+    let ana = world.user().await;
+    let conversation = ana.conversation().await;
+    let (turn, sending) = running(&ana, &conversation, STALLING).await;
+    let (mut first, mut stream) = Reading::begun(&ana, &turn).await;
+    let seen = first.seen.clone().unwrap();
+    let silent = tokio::time::Duration::from_millis(1000);
+    while let Ok(Some(event)) = tokio::time::timeout(silent, stream.next()).await {
+        first.take(event);
+    }
+    assert!(!first.has_ended(), "{:?}", first.names);
+
+    let (second, _) = Reading::begun(&ana, &turn).await;
+    assert_eq!(second.text, first.text, "all of it, though nothing new was said");
+    assert_eq!(second.names, ["accepted", "started", "delta"]);
+    let mut stream = ana.stream(&events(&turn), &[("last-event-id", &seen)]).await.unwrap();
+    let rest = stream.next().await.unwrap();
+    let (offset, rest) = (rest.data["offset"].as_u64().unwrap(), text(&rest.data["text"]));
+    assert!(first.text.ends_with(&rest) && first.text.len() as u64 == offset + rest.len() as u64);
+    let status = ana.get(&format!("/turns/{turn}")).await.ok()["status"].clone();
+    assert_eq!(status, "running", "all that was while it ran");
+    sending.await.unwrap();
 }
 
 async fn who_comes_after_the_end_is_told_all_of_it(layout: Layout) {

@@ -126,6 +126,26 @@ fn who_hears_everything_is_shown_it_as_it_comes() {
 }
 
 #[test]
+fn who_lacks_something_asks_for_it_once() {
+    let mut frames = Frames::new(turn(), Position::START);
+    frames.learn(&record(TurnStatus::Queued, 0, None));
+    assert!(!frames.take_behind(), "nothing was said");
+    frames.learn(&record(TurnStatus::Running, 1, None));
+    assert!(frames.take_behind() && !frames.take_behind(), "it has begun");
+    frames.hear(delta(1, 3, "lo"));
+    assert!(frames.take_behind(), "there is a gap");
+    frames.hear(begun(1));
+    frames.hear(delta(1, 0, "Hello"));
+    frames.hear(delta(1, 5, "!"));
+    frames.learn(&record(TurnStatus::Running, 1, None));
+    assert!(!frames.take_behind(), "all of it is here");
+    frames.miss();
+    assert!(frames.take_behind());
+    let expected = [(1, "accepted"), (10_000_001, "started"), (10_000_006, "+Hello"), (10_000_007, "+!")];
+    expect(&shown(&mut frames), &expected);
+}
+
+#[test]
 fn who_comes_afterwards_is_shown_the_whole() {
     let hello = record(TurnStatus::Completed, 2, Some("Hello"));
     expect(
