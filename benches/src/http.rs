@@ -15,7 +15,10 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    task::JoinSet,
+};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -31,8 +34,18 @@ pub struct Connection {
 impl Connection {
     /// Connects to `server`.
     pub async fn open(server: SocketAddr) -> anyhow::Result<Self> {
-        let stream =
-            TcpStream::connect(server).await.with_context(|| format!("cannot connect to {server}"))?;
+        let stream = TcpStream::connect(server).await;
+        Self::over(server, stream.with_context(|| format!("cannot connect to {server}"))?).await
+    }
+
+    /// Connects to `server` with hardly any room for what comes and is not read.
+    pub async fn open_narrow(server: SocketAddr) -> anyhow::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(4096)?;
+        Self::over(server, socket.connect(server).await?).await
+    }
+
+    async fn over(server: SocketAddr, stream: TcpStream) -> anyhow::Result<Self> {
         stream.set_nodelay(true)?;
         let (requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let mut carrier = JoinSet::new();

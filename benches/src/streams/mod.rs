@@ -31,7 +31,9 @@ use crate::{
 
 /// Readers that connect at a time.
 const CONNECTING: usize = 64;
-/// For the process to take back what connections and turns had.
+/// Bytes of a long word: each is a frame.
+const LONG_WORD: usize = 1000;
+/// For the process to take back what connections and turns had, and for all to have come.
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// Readers, and what they read.
@@ -43,6 +45,8 @@ struct Audience<'a> {
     idle: usize,
     frames: u64,
     seconds: u64,
+    /// Of what the answers are made.
+    word: &'a str,
 }
 
 /// A turn that is being answered.
@@ -79,20 +83,25 @@ pub async fn run(options: &StreamsOptions) -> anyhow::Result<()> {
         .set("http.connections_max", 20_000)
         .set("http.connections_per_address_max", 0)
         .set("log.filter", "info")
+        // Each stream is a subscription of the ingress's one connection.
+        .nats("max_subscriptions: 40000")
         .start()
         .await;
     println!("{machine}.\n");
     let (per_turn, frames, seconds) = (options.per_turn.into(), options.frames.into(), options.seconds);
     let audience = |readers: u16, idle: u16| {
         let (readers, idle) = (usize::from(readers) + usize::from(idle), idle.into());
-        Audience { world: &world, readers, per_turn, idle, frames, seconds }
+        Audience { world: &world, readers, per_turn, idle, frames, seconds, word: "word" }
     };
+    // Of long words there is soon more than the system keeps for who does not read.
+    let long = "x".repeat(LONG_WORD);
+    let beside = |idle: u16| Audience { word: &long, ..audience(options.idle, idle) };
     first::measure(world.http(), options.sends).await?;
-    let few = audience(options.idle, 0).measure().await?;
+    let few = beside(0).measure().await?;
     few.print(options.idle.into());
-    let beside = audience(options.idle, options.idle).measure().await?;
-    beside.print((2 * options.idle).into());
-    let [alone, beside] = [few, beside].map(|measured| measured.delays.quantile_ms(0.99));
+    let more = beside(options.idle).measure().await?;
+    more.print((2 * options.idle).into());
+    let [alone, beside] = [few, more].map(|measured| measured.delays.quantile_ms(0.99));
     println!("p99 beside {} who never read: {:.2} × that without them.\n", options.idle, beside / alone);
     audience(options.readers, 0).measure().await?.print(options.readers.into());
     Ok(())
@@ -113,6 +122,7 @@ impl Audience<'_> {
         let (mut reading, idle) = self.connect(server, &turns, &clock).await?;
         let connected_s = began.elapsed().as_secs_f64();
         say(&format!("{} readers after {connected_s:.1} s …", self.readers));
+        sleep(SETTLE).await;
         clock.count(true);
         let (started, cpu) = (Instant::now(), watched.iter().map(Watched::cpu_s).collect::<Vec<_>>());
         sleep(Duration::from_secs(self.seconds)).await;
@@ -170,7 +180,8 @@ impl Audience<'_> {
         let chunk_ms = 1000 / self.frames;
         let chunks = self.frames * (self.seconds + 10 + self.readers as u64 / 150);
         for conversation in conversations {
-            let content = format!("tell me [[sim chunk_ms={chunk_ms} chunks={chunks}]]");
+            let word = self.word;
+            let content = format!("tell me [[sim chunk_ms={chunk_ms} chunks={chunks} text={word}]]");
             let body = json!({ "content": content }).to_string().into();
             let authorization = conversation.authorization.clone();
             let begun = connection.begin(conversation.messages.clone(), authorization.clone(), body).await?;
@@ -197,17 +208,21 @@ impl Audience<'_> {
                 && let Some(number) = left.pop()
             {
                 let turn = turns[number % turns.len()].clone();
+                let reads = number >= self.idle;
                 connecting.spawn(async move {
-                    let mut connection = Connection::open(server).await?;
+                    let mut connection = match reads {
+                        true => Connection::open(server).await?,
+                        false => Connection::open_narrow(server).await?,
+                    };
                     let uri = Uri::try_from(format!("/turns/{}/events", turn.id))?;
                     let request = Request::get(uri).header(AUTHORIZATION, turn.authorization);
                     let body = connection.stream(request.body(Full::default())?).await?;
-                    anyhow::Ok((number, turn.id, connection, body))
+                    anyhow::Ok((reads, turn.id, connection, body))
                 });
             }
             let Some(connected) = connecting.join_next().await else { break };
-            let (number, turn, connection, body) = connected??;
-            if number < self.idle {
+            let (reads, turn, connection, body) = connected??;
+            if !reads {
                 idle.push((connection, body));
                 continue;
             }

@@ -30,6 +30,8 @@ pub struct NatsServer {
     users: NatsUsers,
     /// What makes it one of a cluster.
     member: Option<Member>,
+    /// What its configuration says besides.
+    more: String,
     folder: Folder,
 }
 
@@ -68,13 +70,22 @@ impl NatsUsers {
 impl NatsServer {
     /// Starts an empty one.
     pub async fn start() -> Self {
-        Self::start_in(Folder::new("nats"), NatsUsers::random(), None).await
+        Self::start_with(String::new()).await
+    }
+
+    /// Starts an empty one, with more in its configuration.
+    pub async fn start_with(more: String) -> Self {
+        Self::started(Folder::new("nats"), NatsUsers::random(), None, more).await
     }
 
     /// Starts an empty one whose files are in this folder.
     pub(crate) async fn start_in(folder: Folder, users: NatsUsers, member: Option<Member>) -> Self {
+        Self::started(folder, users, member, String::new()).await
+    }
+
+    async fn started(folder: Folder, users: NatsUsers, member: Option<Member>, more: String) -> Self {
         let address = (std::net::Ipv4Addr::LOCALHOST, 0).into();
-        let mut server = Self { running: None, address, users, member, folder };
+        let mut server = Self { running: None, address, users, member, more, folder };
         server.restart().await;
         server
     }
@@ -97,7 +108,7 @@ impl NatsServer {
         let program = Search::from_environment().find_nats_server().await.expect("a nats-server");
         let mut options = NatsOptions::new(program, self.folder.path().join("home"));
         options.listen = self.address;
-        options.config = CONFIG.to_owned();
+        options.config = format!("{CONFIG}\n{}\n", self.more);
         options.environment = self.users.environment();
         if let Some(member) = &self.member {
             options.name = Some(member.name.clone());

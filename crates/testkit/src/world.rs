@@ -33,6 +33,7 @@ pub struct WorldBuilder {
     layout: Layout,
     variables: BTreeMap<String, String>,
     provider: Options,
+    nats: String,
 }
 
 /// The program under test, its servers and its provider. All of it ends with the test; if the test fails, the ends of the
@@ -64,6 +65,13 @@ impl WorldBuilder {
         self
     }
 
+    /// Adds to the configuration of the nats-server, which is as `nats/embedded.conf` says.
+    #[must_use]
+    pub fn nats(mut self, more: &str) -> Self {
+        self.nats = more.to_owned();
+        self
+    }
+
     /// The pace of the provider, in milliseconds: before the first word, and before each further one.
     #[must_use]
     pub fn pace(mut self, first_ms: u64, chunk_ms: u64) -> Self {
@@ -73,7 +81,7 @@ impl WorldBuilder {
 
     /// Starts everything, and returns when the API is ready.
     pub async fn start(self) -> World {
-        let (database, nats) = tokio::join!(Database::new(self.binary), NatsServer::start());
+        let (database, nats) = tokio::join!(Database::new(self.binary), NatsServer::start_with(self.nats));
         let provider = Simulator::start((Ipv4Addr::LOCALHOST, 0).into(), self.provider).await;
         let processes =
             self.layout.processes().iter().map(|roles| Running { roles, process: None }).collect();
@@ -105,7 +113,13 @@ impl WorldBuilder {
 impl World {
     /// A world of the program at `binary` (`env!("CARGO_BIN_EXE_omnichat")`).
     pub fn builder(binary: &'static str, layout: Layout) -> WorldBuilder {
-        WorldBuilder { binary, layout, variables: BTreeMap::new(), provider: Options::default() }
+        WorldBuilder {
+            binary,
+            layout,
+            variables: BTreeMap::new(),
+            provider: Options::default(),
+            nats: String::new(),
+        }
     }
 
     /// Where the API is.

@@ -33,6 +33,7 @@ mod sockets;
 mod steps;
 mod streams;
 mod subscriptions;
+mod takeovers;
 mod turns;
 
 use std::time::Duration;

@@ -34,9 +34,9 @@ async fn services_listen_to_the_catalogue_and_to_nothing_else(layout: Layout) {
 
 /// What the only worker hears from others like it, and from operators.
 fn among_workers() -> Vec<String> {
-    let all =
-        [subject::cluster("*"), subject::presence(WORKER), subject::OWNED.into(), subject::STOPS.into()];
-    all.into_iter().chain((0..16).map(subject::owner)).collect()
+    let all = [subject::cluster("*"), subject::presence(WORKER)];
+    let all = all.into_iter().chain([subject::OWNED, subject::STOPS, subject::SNAPSHOTS].map(str::to_owned));
+    all.chain((0..16).map(subject::owner)).collect()
 }
 
 /// The subjects of every connection of ours, by its name; but for inboxes, where answers come.
