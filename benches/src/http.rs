@@ -6,7 +6,7 @@ use ::http::{
     HeaderValue, Method, Request, StatusCode, Uri,
     header::{AUTHORIZATION, CONTENT_TYPE, HOST},
 };
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -92,8 +92,12 @@ impl Connection {
         request.headers_mut().insert(HOST, self.host.clone());
         self.requests.ready().await?;
         let response = self.requests.send_request(request).await?;
-        ensure!(response.status() == StatusCode::OK, "a stream: {}", response.status());
-        Ok(response.into_body())
+        let (status, body) = (response.status(), response.into_body());
+        if status == StatusCode::OK {
+            return Ok(body);
+        }
+        let said = body.collect().await?.to_bytes();
+        bail!("a stream: {status} {}", String::from_utf8_lossy(&said))
     }
 
     /// Posts JSON, and does not wait for what comes of it.

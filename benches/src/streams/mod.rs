@@ -33,6 +33,8 @@ use crate::{
 const CONNECTING: usize = 64;
 /// Bytes of a long word: each is a frame.
 const LONG_WORD: usize = 1000;
+/// For whoever never reads to have got all that the system keeps for a reader.
+const FILL: Duration = Duration::from_secs(8);
 /// For the process to take back what connections and turns had, and for all to have come.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -45,6 +47,8 @@ struct Audience<'a> {
     idle: usize,
     frames: u64,
     seconds: u64,
+    /// Before it is measured.
+    settle: Duration,
     /// Of what the answers are made.
     word: &'a str,
 }
@@ -91,11 +95,11 @@ pub async fn run(options: &StreamsOptions) -> anyhow::Result<()> {
     let (per_turn, frames, seconds) = (options.per_turn.into(), options.frames.into(), options.seconds);
     let audience = |readers: u16, idle: u16| {
         let (readers, idle) = (usize::from(readers) + usize::from(idle), idle.into());
-        Audience { world: &world, readers, per_turn, idle, frames, seconds, word: "word" }
+        Audience { world: &world, readers, per_turn, idle, frames, seconds, settle: SETTLE, word: "word" }
     };
     // Of long words there is soon more than the system keeps for who does not read.
     let long = "x".repeat(LONG_WORD);
-    let beside = |idle: u16| Audience { word: &long, ..audience(options.idle, idle) };
+    let beside = |idle: u16| Audience { word: &long, settle: FILL, ..audience(options.idle, idle) };
     first::measure(world.http(), options.sends).await?;
     let few = beside(0).measure().await?;
     few.print(options.idle.into());
@@ -122,7 +126,7 @@ impl Audience<'_> {
         let (mut reading, idle) = self.connect(server, &turns, &clock).await?;
         let connected_s = began.elapsed().as_secs_f64();
         say(&format!("{} readers after {connected_s:.1} s …", self.readers));
-        sleep(SETTLE).await;
+        sleep(self.settle).await;
         clock.count(true);
         let (started, cpu) = (Instant::now(), watched.iter().map(Watched::cpu_s).collect::<Vec<_>>());
         sleep(Duration::from_secs(self.seconds)).await;
