@@ -168,6 +168,8 @@ const scenarios = {
     await status(second, "completed");
     assert.equal(await text(second), await text(first));
     await send(first, SLOW);
+    // Until then the last answer is the one before.
+    await second.waitForFunction(() => document.querySelectorAll(".message.user").length === 2);
     const met = await begun(second);
     assert.equal(await second.locator(".message.user").last().locator(".text").textContent(), SLOW);
     assert.equal(await last(second).getAttribute("data-status"), "writing", `it is shown while it is written: ${met}`);
