@@ -1,7 +1,6 @@
 //! The wire of OpenAI's streamed chat completions, as OpenAI, OpenRouter, Ollama and many servers speak it.
 
 mod chunk;
-mod json_string;
 mod refusal;
 mod request;
 

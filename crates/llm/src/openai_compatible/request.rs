@@ -1,10 +1,9 @@
 //! The body of a request.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     error::CallError,
-    openai_compatible::json_string,
     prompt::{Message, Prompt, Role, Settings},
 };
 
@@ -15,10 +14,10 @@ pub(super) enum TokenLimit {
     MaxCompletionTokens,
 }
 
-/// All but the messages.
 #[derive(Serialize)]
 struct Request<'a> {
     model: &'a str,
+    messages: Messages<'a>,
     stream: bool,
     stream_options: StreamOptions,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,6 +39,26 @@ struct StreamOptions {
     include_usage: bool,
 }
 
+struct Messages<'a>(&'a [Message]);
+
+impl Serialize for Messages<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Spoken<'a> {
+            role: &'static str,
+            content: &'a str,
+        }
+        serializer.collect_seq(self.0.iter().map(|message| Spoken {
+            role: match message.role {
+                Role::System => "system",
+                Role::User => "user",
+                Role::Assistant => "assistant",
+            },
+            content: &message.content,
+        }))
+    }
+}
+
 /// A streamed chat completion of `prompt` by what the provider calls `model`.
 pub(super) fn body(prompt: &Prompt, model: &str, token_limit: TokenLimit) -> Result<Vec<u8>, CallError> {
     let Settings { temperature, top_p, max_tokens, ref stop, seed } = prompt.settings;
@@ -49,6 +68,7 @@ pub(super) fn body(prompt: &Prompt, model: &str, token_limit: TokenLimit) -> Res
     };
     let request = Request {
         model,
+        messages: Messages(&prompt.messages),
         stream: true,
         stream_options: StreamOptions { include_usage: true },
         temperature,
@@ -58,29 +78,11 @@ pub(super) fn body(prompt: &Prompt, model: &str, token_limit: TokenLimit) -> Res
         stop: stop.as_deref().filter(|it| !it.is_empty()),
         seed,
     };
-    let rest = serde_json::to_vec(&request).map_err(|_| CallError::InvalidPrompt("it does not make JSON"))?;
     let text_bytes: usize = prompt.messages.iter().map(|message| message.content.len() + 40).sum();
-    let mut body = Vec::with_capacity(text_bytes + rest.len() + 16);
-    body.extend(br#"{"messages":["#);
-    for (number, message) in prompt.messages.iter().enumerate() {
-        if number > 0 {
-            body.push(b',');
-        }
-        push_message(&mut body, message);
-    }
-    body.extend(b"],");
-    body.extend(&rest[1..]);
+    let mut body = Vec::with_capacity(text_bytes + 256);
+    serde_json::to_writer(&mut body, &request)
+        .map_err(|_| CallError::InvalidPrompt("it does not make JSON"))?;
     Ok(body)
-}
-
-fn push_message(body: &mut Vec<u8>, message: &Message) {
-    body.extend(match message.role {
-        Role::System => br#"{"role":"system","content":"#.as_slice(),
-        Role::User => br#"{"role":"user","content":"#,
-        Role::Assistant => br#"{"role":"assistant","content":"#,
-    });
-    json_string::push(body, &message.content);
-    body.push(b'}');
 }
 
 #[cfg(test)]
