@@ -8,7 +8,6 @@ use std::{
 
 use anyhow::{Context, ensure};
 use sqlx::PgPool;
-use testkit::{Layout, World};
 use uuid::Uuid;
 
 use crate::{
@@ -49,15 +48,7 @@ struct Course {
 pub async fn run(options: &MemoryOptions) -> anyhow::Result<()> {
     let program = stack::find_program(options.binary.as_deref())?;
     let machine = Machine::look(&program);
-    let (_provider, base_url) = stack::start_provider().await?;
-    let program = program.to_str().context("the program's path is no text")?.to_owned().leak();
-    say("starting the servers, and a process for each role …");
-    let world = World::builder(program, Layout::ProcessPerRole)
-        .set("providers.simulator.base_url", base_url)
-        .set("limits.running_turns_per_user", 0)
-        .set("log.filter", "info")
-        .start()
-        .await;
+    let (world, _provider) = stack::start_roles(&program, |world| world).await?;
     let few = population::make(world.http(), FEW).await?;
     let users = users(world.sql(), &few).await?;
     let mut courses = Vec::new();

@@ -11,13 +11,14 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use host::embedded::Run;
 use rustix::process::{Pid, Signal, kill_process};
+use testkit::{Layout, World, WorldBuilder};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
     time::{Instant, sleep, timeout},
 };
 
-use crate::provider;
+use crate::{provider, say};
 
 /// The first start makes the databases.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -86,6 +87,22 @@ impl Stack {
         ensure!(status.success(), "omnichat ended with {status}");
         Ok(())
     }
+}
+
+/// A process for each role, with one chat worker and a provider that answers at once, for the load of a few users. The provider
+/// ends when it is dropped. `more` sets what this load needs besides.
+pub async fn start_roles(
+    program: &Path,
+    more: impl FnOnce(WorldBuilder) -> WorldBuilder,
+) -> anyhow::Result<(World, Child)> {
+    let (provider, base_url) = start_provider().await?;
+    let program = program.to_str().context("the program's path is no text")?.to_owned().leak();
+    say("starting the servers, and a process for each role …");
+    let world = World::builder(program, Layout::ProcessPerRole)
+        .set("providers.simulator.base_url", base_url)
+        .set("limits.running_turns_per_user", 0)
+        .set("log.filter", "info");
+    Ok((more(world).start().await, provider))
 }
 
 /// The program to measure: as named, or the one beside this one.

@@ -15,7 +15,7 @@ use ::http::{HeaderValue, Request, StatusCode, Uri, header::AUTHORIZATION};
 use anyhow::{Context, ensure};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use testkit::{Layout, Subscription, World};
+use testkit::{Subscription, World, WorldBuilder};
 use tokio::{task::JoinSet, time::sleep};
 
 use self::reader::{Clock, Reader};
@@ -76,21 +76,16 @@ struct Measured {
 pub async fn run(options: &StreamsOptions) -> anyhow::Result<()> {
     let program = stack::find_program(options.binary.as_deref())?;
     let machine = Machine::look(&program);
-    let (_provider, base_url) = stack::start_provider().await?;
-    let program = program.to_str().context("the program's path is no text")?.to_owned().leak();
-    say("starting the servers, and a process for each role …");
-    let world = World::builder(program, Layout::ProcessPerRole)
-        .set("providers.simulator.base_url", base_url)
-        .set("limits.running_turns_per_user", 0)
-        .set("limits.streams_per_user", 20_000)
-        .set("limits.streams_per_node", 20_000)
-        .set("http.connections_max", 20_000)
-        .set("http.connections_per_address_max", 0)
-        .set("log.filter", "info")
-        // Each stream is a subscription of the ingress's one connection.
-        .nats("max_subscriptions: 40000")
-        .start()
-        .await;
+    let many = |world: WorldBuilder| {
+        world
+            .set("limits.streams_per_user", 20_000)
+            .set("limits.streams_per_node", 20_000)
+            .set("http.connections_max", 20_000)
+            .set("http.connections_per_address_max", 0)
+            // Each stream is a subscription of the ingress's one connection.
+            .nats("max_subscriptions: 40000")
+    };
+    let (world, _provider) = stack::start_roles(&program, many).await?;
     println!("{machine}.\n");
     let (per_turn, frames, seconds) = (options.per_turn.into(), options.frames.into(), options.seconds);
     let audience = |readers: u16, idle: u16| {

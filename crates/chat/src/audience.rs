@@ -14,8 +14,8 @@ use wire::{Answer, Fault, TurnEvent, TurnId};
 
 use crate::model::last_step;
 
-/// A text is told again in pieces of at most so many bytes: written as JSON, any of them can be sent.
-const PIECE_BYTES: usize = 64 * 1024;
+/// A text is told again in pieces of at most so many bytes, as a stored one is shown: any of them can be sent, and is a frame.
+const PIECE_BYTES: usize = 16 * 1024;
 
 /// The inbox of a sender.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl Audience {
         members.following.is_empty() && members.joining.is_empty()
     }
 
-    /// Tells a step; to who has joined since the last one, all of `so_far` in its place.
+    /// Tells a step; to who has joined since the last one, all that was told so far in its place.
     pub async fn tell(&self, bus: &Bus, step: &TurnEvent) {
         let (following, joining, so_far) = self.note(step);
         for listener in following {

@@ -7,6 +7,7 @@
 //! - [`assignment`]: which worker should own which partition; [`intake`]: how it comes to own one; [`holdings`]: what it owns
 //! - [`residents`]: how many conversations are in memory, and which is the first to leave
 //! - [`writer`]: the one writer of turns, in batches, fenced by the partition's epoch
+//! - [`in_hand`]: the conversations in memory, and the calls that are made for them
 //! - [`stops`]: stops a turn that is cancelled, or whose conversation is deleted, wherever it runs
 //! - [`rescue`]: finds what nobody has in hand
 //! - [`dead_letters`]: turns that were given up, for operators
@@ -23,6 +24,7 @@ pub mod error;
 pub mod front;
 pub mod generation;
 pub mod holdings;
+pub mod in_hand;
 mod intake;
 pub mod model;
 pub mod partition;
@@ -46,6 +48,7 @@ use ractor::Actor;
 use wire::operations;
 
 use holdings::Holdings;
+use in_hand::InHand;
 use resources::Resources;
 use service::Service;
 use store::Store;
@@ -121,7 +124,7 @@ pub async fn start(
             sections.limits.running_turns_per_user as usize,
             sections.limits.running_turns_per_node as usize,
         ),
-        in_hand: stops::InHand::default(),
+        in_hand: InHand::default(),
         holdings: Holdings::default(),
         residents: residents::Residents::new(conversations_max),
     });
@@ -130,6 +133,8 @@ pub async fn start(
     holdings.want(1);
     health.add("partitions", move || std::future::ready(holdings.check(partition_count)));
     stops::start(&resources).await.map_err(subscribe_error)?;
+    let in_hand = resources.in_hand.clone();
+    bus.give_snapshots(move |turn| in_hand.so_far(turn)).await.map_err(subscribe_error)?;
     let cluster = Cluster::join(bus, &resources.worker).await.map_err(subscribe_error)?;
     start_worker(&resources, &partitions, cluster).await?;
     let (holdings, worker) = (resources.holdings.clone(), resources.worker.clone());

@@ -5,7 +5,9 @@ use host::{Drain, share::Shares};
 use llm::Gateway;
 use wire::UserId;
 
-use crate::{Config, holdings::Holdings, residents::Residents, stops::InHand, store::Store, writer::Writer};
+use crate::{
+    Config, holdings::Holdings, in_hand::InHand, residents::Residents, store::Store, writer::Writer,
+};
 
 /// Shared by all actors.
 pub struct Resources {

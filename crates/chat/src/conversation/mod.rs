@@ -29,10 +29,10 @@ use wire::{ConversationId, TurnId, TurnKind, UserId};
 use crate::{
     audience::{Audience, Inbox},
     generation::{Generated, Job, System},
+    in_hand::Registration,
     model::Ownership,
     partition,
     resources::Resources,
-    stops::Registration,
 };
 use machine::{Arrival, Effect, Ended, Event, Machine, Terms, Ticket};
 
