@@ -108,6 +108,9 @@ async fn a_pool_whose_connections_break_while_many_use_it_is_whole_again_afterwa
         if round % 5 == 0 { proxy.strand() } else { proxy.cut() }
     }
     drop(users);
+    // The last cut may have met the one connection while it lay in the pool, trusted; whoever takes it next is told so.
+    let told = timeout(SOON, answers(&pool)).await.expect("an end to the waiting");
+    assert!(told.as_ref().err().is_none_or(postgres::is_away), "{told:?}");
     for _ in 0..8 {
         let next = timeout(SOON, answers(&pool)).await.expect("a connection");
         assert_eq!(next.unwrap(), 1);
