@@ -30,6 +30,10 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 
+/// The driver and the provider take what they need from the same two cores as what is measured: as little as can be.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// One thread: what drives the load must leave the machine to what is measured.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use llm::{Answering, CallError, Event, FinishReason, Message, Prompt};
+use llm::{Answering, CallError, Event, FinishReason, Message, Prompt, Text};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 use wire::{Fault, FaultCode, Settings, TurnEvent, TurnId, Usage, UserId, template};
@@ -60,7 +60,7 @@ pub enum System {
     /// There is none.
     None,
     /// It is known.
-    Known(Opening, Arc<str>),
+    Known(Opening, Text),
     /// It is to be read and filled in first.
     Load(Opening),
 }

@@ -26,7 +26,7 @@
 //!
 //! Where to read, in the order of a call:
 //! - [`config`](Config): the tables `[providers.<name>]` and `[models.<name>]`, and which addresses are allowed
-//! - [`prompt`](Prompt): what is asked; [`Settings`] and their bounds
+//! - [`prompt`](Prompt): what is asked, of [`Text`]s; [`Settings`] and their bounds
 //! - [`gateway`](Gateway): from a model's name to the provider that serves it
 //! - `openai_compatible`: the wire of OpenAI, OpenRouter, Ollama and many others: request, chunks, refusals
 //! - `sse`: the event stream below it, incremental, by the WHATWG standard
@@ -49,6 +49,7 @@ mod private_host;
 mod prompt;
 pub mod simulator;
 mod sse;
+mod text;
 
 pub use answer::{ANSWER_BYTES_MAX, FinishReason, Usage};
 pub use answering::{Answering, Event, Finish, Timings};
@@ -56,3 +57,4 @@ pub use config::{Config, ConfigError, ModelConfig, ProviderConfig, ProviderKind,
 pub use error::{CallError, Phase};
 pub use gateway::Gateway;
 pub use prompt::{InvalidSetting, Message, Prompt, Role, Settings};
+pub use text::Text;

@@ -1,8 +1,10 @@
 //! What is asked of a model.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::text::Text;
 
 /// One question to one model, with the conversation that led to it.
 #[derive(Clone, Debug)]
@@ -27,22 +29,22 @@ pub struct Message {
     /// Who speaks.
     pub role: Role,
     /// The text.
-    pub content: Arc<str>,
+    pub content: Text,
 }
 
 impl Message {
     /// An instruction that stands above the conversation.
-    pub fn system(content: impl Into<Arc<str>>) -> Self {
+    pub fn system(content: impl Into<Text>) -> Self {
         Self { role: Role::System, content: content.into() }
     }
 
     /// What a person said.
-    pub fn user(content: impl Into<Arc<str>>) -> Self {
+    pub fn user(content: impl Into<Text>) -> Self {
         Self { role: Role::User, content: content.into() }
     }
 
     /// What a model answered.
-    pub fn assistant(content: impl Into<Arc<str>>) -> Self {
+    pub fn assistant(content: impl Into<Text>) -> Self {
         Self { role: Role::Assistant, content: content.into() }
     }
 }

@@ -3,12 +3,8 @@
 //! Turns form a tree: each follows another, or begins the conversation. The active path ends at the newest turn; another
 //! answer that was asked for and did not come leaves the one before it in its place.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
-
-use llm::Message;
+use foldhash::{HashMap, HashMapExt, HashSet};
+use llm::{Message, Text};
 use wire::{MessageId, TurnId, TurnKind};
 
 use crate::store::PastTurn;
@@ -35,8 +31,8 @@ pub struct Exchange {
     /// The id of the question.
     pub user_message: MessageId,
     /// What was asked.
-    pub question: Arc<str>,
-    answer: Option<Arc<str>>,
+    pub question: Text,
+    answer: Option<Text>,
     ended: bool,
 }
 
@@ -47,13 +43,13 @@ impl Exchange {
         kind: TurnKind,
         parent: Option<TurnId>,
         user_message: MessageId,
-        question: Arc<str>,
+        question: Text,
     ) -> Self {
         Self { seq, kind, parent, user_message, question, answer: None, ended: false }
     }
 
     fn bytes(&self) -> usize {
-        self.question.len() + self.answer.as_ref().map_or(0, |answer| answer.len())
+        self.question.len() + self.answer.as_ref().map_or(0, Text::len)
     }
 
     fn messages(&self) -> usize {
@@ -87,9 +83,15 @@ impl Window {
     pub fn graft(&mut self, past: &[PastTurn]) {
         for turn in past {
             self.exchanges.entry(turn.id).or_insert_with(|| Exchange {
-                answer: turn.answer.clone(),
+                answer: turn.answer.clone().map(Text::from),
                 ended: turn.open.is_none(),
-                ..Exchange::new(turn.seq, turn.kind, turn.parent, turn.user_message, turn.question.clone())
+                ..Exchange::new(
+                    turn.seq,
+                    turn.kind,
+                    turn.parent,
+                    turn.user_message,
+                    turn.question.clone().into(),
+                )
             });
         }
     }
@@ -138,7 +140,7 @@ impl Window {
 
     /// The turn has ended, with this answer if it has one. What no turn to come is told of is forgotten; the end of the
     /// active path stays, so that the next turn knows what it follows.
-    pub fn end(&mut self, turn: TurnId, answer: Option<Arc<str>>) {
+    pub fn end(&mut self, turn: TurnId, answer: Option<Text>) {
         if let Some(exchange) = self.exchanges.get_mut(&turn) {
             exchange.answer = answer;
             exchange.ended = true;
@@ -152,8 +154,9 @@ impl Window {
         let wanted = self.exchanges.iter().filter(wanted);
         let mut kept: HashSet<_> =
             wanted.clone().map(|(turn, _)| *turn).chain(ends.into_iter().flatten()).collect();
-        let paths = wanted.map(|(_, exchange)| exchange.parent).chain(ends);
-        kept.extend(paths.flat_map(|end| self.told_after(end).0).map(|(turn, _)| turn));
+        // Mostly these are one and the same.
+        let paths: HashSet<_> = wanted.map(|(_, exchange)| exchange.parent).chain(ends).collect();
+        kept.extend(paths.into_iter().flat_map(|end| self.told_after(end).0).map(|(turn, _)| turn));
         self.exchanges.retain(|turn, _| kept.contains(turn));
     }
 

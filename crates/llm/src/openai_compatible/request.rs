@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     error::CallError,
     prompt::{Message, Prompt, Role, Settings},
+    text::Text,
 };
 
 /// What the provider calls its limit of tokens: OpenAI's reasoning models refuse the old name, others know no new one.
@@ -46,7 +47,7 @@ impl Serialize for Messages<'_> {
         #[derive(Serialize)]
         struct Spoken<'a> {
             role: &'static str,
-            content: &'a str,
+            content: &'a Text,
         }
         serializer.collect_seq(self.0.iter().map(|message| Spoken {
             role: match message.role {

@@ -11,8 +11,8 @@ const QUOTE_CHARS_MAX: usize = 200;
 pub fn answer(messages: &[Message]) -> String {
     let mut said = messages.iter().filter(|message| message.role == Role::User);
     let count = said.clone().count();
-    let last = said.next_back().map(|message| &*message.content).unwrap_or_default();
-    match directive::read(last, &Script::default()) {
+    let last = said.next_back().map(|message| message.content.plain()).unwrap_or_default();
+    match directive::read(&last, &Script::default()) {
         Ok((last, script)) => text(&script, &last, count),
         Err(_) => String::new(),
     }
@@ -22,8 +22,8 @@ pub fn answer(messages: &[Message]) -> String {
 pub fn signed_answer(messages: &[Message], attempt: &str) -> String {
     let mut said = messages.iter().filter(|message| message.role == Role::User);
     let count = said.clone().count();
-    let last = said.next_back().map(|message| &*message.content).unwrap_or_default();
-    match directive::read(last, &Script::default()) {
+    let last = said.next_back().map(|message| message.content.plain()).unwrap_or_default();
+    match directive::read(&last, &Script::default()) {
         Ok((last, script)) => signed_text(&script, &last, count, digest(messages), attempt),
         Err(_) => String::new(),
     }
@@ -31,15 +31,15 @@ pub fn signed_answer(messages: &[Message], attempt: &str) -> String {
 
 /// A number for exactly these messages in this order, the same in every run (FNV-1a). Not a secret, and no protection.
 pub fn digest(messages: &[Message]) -> u64 {
-    digest_of(messages.iter().map(|message| (message.role, &*message.content)))
+    digest_of(messages.iter().map(|message| (message.role, message.content.plain())))
 }
 
-pub(super) fn digest_of<'a>(messages: impl Iterator<Item = (Role, &'a str)>) -> u64 {
+pub(super) fn digest_of<T: AsRef<str>>(messages: impl Iterator<Item = (Role, T)>) -> u64 {
     let (mut hash, prime) = (0xcbf2_9ce4_8422_2325_u64, 0x0100_0000_01b3);
     let mut eat = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(prime);
     for (role, content) in messages {
         eat(role as u8);
-        content.bytes().for_each(&mut eat);
+        content.as_ref().bytes().for_each(&mut eat);
         eat(0xff); // no byte of UTF-8: texts cannot be told apart by moving their end
     }
     hash

@@ -175,10 +175,16 @@ impl Events {
             return Some(Step::Wait(self.pause));
         }
         self.paused = false;
-        let delta = format!(r#"{{"content":{}}}"#, Value::from(word));
+        let step = self.event(out, |head, out| {
+            out.extend_from_slice(head.as_bytes());
+            out.extend_from_slice(br#""choices":[{"index":0,"delta":{"content":"#);
+            serde_json::to_writer(&mut *out, word)?;
+            out.extend_from_slice(br#"},"finish_reason":null}]}"#);
+            Ok(())
+        });
         self.written += word.len();
         self.chunks += 1;
-        Some(self.choice(out, &delta, &Value::Null))
+        Some(step)
     }
 
     fn choice(&self, out: &mut Vec<u8>, delta: &str, finish_reason: &Value) -> Step {

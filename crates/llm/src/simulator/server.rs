@@ -152,7 +152,7 @@ fn begin(shared: &Shared, headers: &HeaderMap, request: &Request<'_>) -> Recordi
     let call_id = call_id(headers);
     let messages = if shared.options.log_prompts {
         let messages = request.messages.iter();
-        messages.map(|it| Message { role: it.role, content: Arc::from(&*it.content) }).collect()
+        messages.map(|it| Message { role: it.role, content: (*it.content).into() }).collect()
     } else {
         Vec::new()
     };

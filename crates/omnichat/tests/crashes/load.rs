@@ -35,7 +35,11 @@ async fn hold(user: User, number: usize, permits: Arc<Semaphore>) -> String {
         let permit = permits.acquire().await.unwrap();
         let sent = user.send(&conversation, &question(number, turn)).await.ok();
         drop(permit);
-        assert_eq!(sent["response"], *expected[2 * turn + 1].content, "conversation {number}, turn {turn}");
+        assert_eq!(
+            sent["response"],
+            expected[2 * turn + 1].content.to_string(),
+            "conversation {number}, turn {turn}"
+        );
         assert_eq!(sent["message"]["seq"], 2 * turn + 1);
     }
     conversation

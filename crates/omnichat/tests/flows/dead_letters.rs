@@ -100,7 +100,7 @@ async fn a_turn_over_which_its_actor_fails_is_given_up_and_blocks_nobody(layout:
     poisoned.await.unwrap().fault(502, "attempts_exhausted");
     behind.await.unwrap().ok();
     let calls = world.provider().calls();
-    let poison = calls.iter().filter(|call| *call.messages.last().unwrap().content == *"poison");
+    let poison = calls.iter().filter(|call| call.messages.last().unwrap().content == *"poison");
     assert_eq!(poison.count(), 3);
     let listed = world.command_line(&["dead-letters", "list"]).await;
     assert!(listed.contains("the actor that had it in hand failed, 3 times in a row"), "{listed}");

@@ -126,7 +126,7 @@ impl Machine {
         let (user_message, parent, content) = match request.regenerates {
             Some(of) => {
                 let before = known.window.exchange(of).ok_or(FaultCode::TurnNotFound)?;
-                (before.user_message, before.parent, before.question.clone())
+                (before.user_message, before.parent, before.question.plain().into())
             }
             None => {
                 let parent = match kind {
@@ -188,7 +188,7 @@ impl Machine {
         let Stage::Ready(known) = &mut self.stage else { return };
         known.next_seq = turn.seq + 1;
         let exchange =
-            Exchange::new(turn.seq, turn.kind, turn.parent, turn.user_message, turn.content.clone());
+            Exchange::new(turn.seq, turn.kind, turn.parent, turn.user_message, turn.content.clone().into());
         known.window.ask(turn.id, exchange);
         let queue_position = count(self.turns.len());
         let (id, user, ticket) = (turn.id, known.user, arrival.ticket);
