@@ -10,6 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 use wire::limits::PAYLOAD_BYTES_MAX;
 
+use crate::relay::Relays;
+
 /// How to reach NATS.
 #[derive(Debug, Clone, confique::Config)]
 pub struct Config {
@@ -160,6 +162,7 @@ pub struct Bus {
     pub(crate) drain: Drain,
     /// Counts the times the connection was made.
     pub(crate) reconnects: watch::Receiver<u64>,
+    pub(crate) relays: Relays,
     role: Role,
     inbox: Arc<str>,
 }
@@ -199,7 +202,8 @@ impl Bus {
             .connect(addresses)
             .await
             .map_err(|error| ConnectError::Refused { role: role.name(), reason: error.to_string() })?;
-        Ok(Self { client, drain: drain.clone(), reconnects, role, inbox: inbox.into() })
+        let relays = Relays::default();
+        Ok(Self { client, drain: drain.clone(), reconnects, relays, role, inbox: inbox.into() })
     }
 
     /// Waits until a server answers, and makes sure that it is the right one.

@@ -13,7 +13,7 @@ use crate::{Bus, CallError};
 
 /// Events, from the moment on at which they were asked for. Some may never come: what counts is what they are of.
 pub struct Events<E> {
-    told: BoxStream<'static, E>,
+    told: BoxStream<'static, Noticed<E>>,
     reconnects: watch::Receiver<u64>,
 }
 
@@ -29,8 +29,8 @@ pub type UserEvents = Events<(TurnId, TurnEvent)>;
 pub enum Noticed<E = TurnEvent> {
     /// It happened.
     Event(E),
-    /// The connection was lost and made again: events may be missing.
-    Reconnected,
+    /// Events may be missing: the connection was lost and made again, or who listens was too slow.
+    Missed,
 }
 
 impl Bus {
@@ -71,7 +71,7 @@ impl Bus {
     /// # Errors
     /// [`CallError::Disconnected`] once the connection was closed for good.
     pub async fn listen(&self, user: UserId, turn: TurnId) -> Result<TurnEvents, CallError> {
-        self.events(subject::turn_events(user, turn), read).await
+        self.relayed(subject::turn_events(user, turn)).await
     }
 
     /// Listens to all turns of this user, also to those that are still to come.
@@ -100,31 +100,37 @@ impl Bus {
         subject: String,
         read: fn(&Message) -> Option<E>,
     ) -> Result<Events<E>, CallError> {
-        let reconnects = self.reconnects();
         let told = self.client.subscribe(subject).await.map_err(|_| CallError::Disconnected)?;
-        let told = told.filter_map(move |message| future::ready(read(&message)));
-        Ok(Events { told: told.boxed(), reconnects })
+        let told = told.filter_map(move |message| future::ready(read(&message).map(Noticed::Event)));
+        Ok(Events::new(told, self.reconnects()))
     }
 
     /// The events of a turn as they are told to its sender, in answers. When those end nothing more is heard.
     pub fn listen_to_steps(&self, steps: impl Stream<Item = TurnEvent> + Send + 'static) -> TurnEvents {
-        Events { told: steps.chain(stream::pending()).boxed(), reconnects: self.reconnects() }
+        Events::new(steps.map(Noticed::Event).chain(stream::pending()), self.reconnects())
     }
 }
 
 /// What cannot be read, such as an event of a later version, is passed over.
-fn read<E: DeserializeOwned>(message: &Message) -> Option<E> {
+pub(crate) fn read<E: DeserializeOwned>(message: &Message) -> Option<E> {
     let event = serde_json::from_slice(&message.payload);
     event.inspect_err(|error| tracing::debug!(%error, "an event could not be read")).ok()
 }
 
 impl<E> Events<E> {
+    pub(crate) fn new(
+        told: impl Stream<Item = Noticed<E>> + Send + 'static,
+        reconnects: watch::Receiver<u64>,
+    ) -> Self {
+        Self { told: told.boxed(), reconnects }
+    }
+
     /// Waits for the next one; none once the connection is closed for good. Nothing is lost if this is dropped while it waits.
     pub async fn next(&mut self) -> Option<Noticed<E>> {
         tokio::select! {
             biased;
-            Ok(()) = self.reconnects.changed() => Some(Noticed::Reconnected),
-            event = self.told.next() => event.map(Noticed::Event),
+            Ok(()) = self.reconnects.changed() => Some(Noticed::Missed),
+            noticed = self.told.next() => noticed,
         }
     }
 }

@@ -66,7 +66,7 @@ impl Watcher {
                         return Ok(End::Told);
                     }
                     Some(Noticed::Event(event)) => encode(&event),
-                    Some(Noticed::Reconnected) => MISSED,
+                    Some(Noticed::Missed) => MISSED,
                     None => return Ok(End::Deaf),
                 },
                 _ = look.tick() => {

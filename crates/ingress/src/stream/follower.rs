@@ -1,7 +1,7 @@
 //! The task of a stream: hears what happens to the turn, looks into its record now and then, and hands on what its reader
 //! lacks, until the turn, the reader or the time is over.
 
-use std::{future, sync::Arc, time::Duration};
+use std::{future, mem, sync::Arc, time::Duration};
 
 use bus::{CallError, Noticed, Request, Snapshot};
 use bytes::Bytes;
@@ -144,8 +144,10 @@ impl Follower {
         let mut look = every(LOOK);
         let mut again = LOOK_AGAIN;
         let mut snapshot = None;
+        let mut goes_on = false;
         loop {
             while let Some(frame) = self.frames.next() {
+                goes_on = true;
                 self.outbox.send(self.form.encode(self.turn, &frame)).await?;
             }
             if self.frames.is_over() {
@@ -169,7 +171,8 @@ impl Follower {
                     if self.form.is_alone() && !self.caller.is_still_let_in().await {
                         return Ok(End::TurnedOut);
                     }
-                    true
+                    // As long as the text goes on, nothing is missing: a gap would show.
+                    !mem::take(&mut goes_on)
                 }
                 _ = heartbeat.tick(), if self.form.is_alone() => {
                     self.outbox.send(HEARTBEAT).await?;
@@ -177,7 +180,7 @@ impl Follower {
                 }
                 noticed = self.ear.next() => match noticed {
                     Some(Noticed::Event(event)) => self.frames.hear(event),
-                    Some(Noticed::Reconnected) => {
+                    Some(Noticed::Missed) => {
                         self.frames.miss();
                         true
                     }

@@ -48,6 +48,10 @@ impl Outbox {
     /// # Errors
     /// There is none for too long, or no reader.
     pub async fn send(&self, frame: Bytes) -> Result<(), Undelivered> {
+        // Mostly there is room, and nothing to wait for.
+        if self.try_send(frame.clone()) {
+            return Ok(());
+        }
         let sent = async {
             let permit = self.room.clone().acquire_many_owned(share(&frame)).await?;
             Ok::<_, AcquireError>(self.frames.send((frame, permit)).await)
@@ -63,12 +67,14 @@ impl Outbox {
         }
     }
 
-    /// Adds a frame, if there is room for it now.
+    /// Adds a frame, if there is room for it now. Without a reader there is nobody to tell.
     pub fn offer(&self, frame: Bytes) {
-        if let Ok(permit) = self.room.clone().try_acquire_many_owned(share(&frame)) {
-            // Without a reader there is nobody to tell.
-            drop(self.frames.try_send((frame, permit)));
-        }
+        self.try_send(frame);
+    }
+
+    fn try_send(&self, frame: Bytes) -> bool {
+        let permit = self.room.clone().try_acquire_many_owned(share(&frame));
+        permit.is_ok_and(|permit| self.frames.try_send((frame, permit)).is_ok())
     }
 
     /// Resolves when the reader has left.

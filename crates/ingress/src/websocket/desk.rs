@@ -254,7 +254,7 @@ impl Desk {
 
     /// Something may have been missed, of any turn.
     pub fn reconnected(&self) {
-        self.turns.hand_to_all(&Noticed::Reconnected);
+        self.turns.hand_to_all(&Noticed::Missed);
     }
 
     /// Something was heard of a turn.

@@ -213,7 +213,7 @@ impl Conversation {
                 heard = self.events.next() => {
                     match heard.ok_or(End::Deaf)? {
                         Noticed::Event((turn, event)) => self.desk.notice(turn, event),
-                        Noticed::Reconnected => self.desk.reconnected(),
+                        Noticed::Missed => self.desk.reconnected(),
                     }
                 }
                 _ = heartbeat.tick() => {

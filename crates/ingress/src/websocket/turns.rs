@@ -132,9 +132,9 @@ mod tests {
         assert!(first.registration.handle().is_aborted() && first.ear.next().await.is_none());
         turns.end(ana, first.number, true);
         assert!(turns.has(ana) && !turns.is_over(ana), "the first one does not count any more");
-        turns.hand_to_all(&Noticed::Reconnected);
+        turns.hand_to_all(&Noticed::Missed);
         for place in [&mut second, &mut other] {
-            assert_eq!(place.ear.next().await, Some(Noticed::Reconnected));
+            assert_eq!(place.ear.next().await, Some(Noticed::Missed));
         }
         turns.end(ana, second.number, true);
         turns.stop(bob);

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use super::{
     checks::{CHECKS, Violation},
+    driver::Reading,
     evidence::Evidence,
     history::{Ask, Kind},
     plan::Size,
@@ -91,7 +92,17 @@ fn write_page(page: &mut String, size: &Size, run: &Evidence, seen: &Seen) -> st
 
 fn write_faults(page: &mut String, run: &Evidence) -> std::fmt::Result {
     let all = latencies(run.sent.iter().filter_map(|sent| Some(sent.known.as_ref()?.0 - sent.due)));
-    writeln!(page, "\nFrom the time a message was due until its outcome was known, in ms: {all}.\n")?;
+    writeln!(
+        page,
+        "\nFrom the time a message was due until its outcome was known, in ms: {all} ({} messages).",
+        all.count
+    )?;
+    let silences = latencies(run.readings.iter().filter_map(Reading::silence));
+    writeln!(
+        page,
+        "The longest that a reader was told nothing between two events of a turn, in ms: {silences} ({} readers).\n",
+        silences.count
+    )?;
     writeln!(
         page,
         "| fault | times | unknown | taken | repeated | p50 ms | p99 ms | worst ms |\n|---|--:|--:|--:|--:|--:|--:|--:|"
@@ -157,8 +168,8 @@ pub struct Latencies {
 
 impl std::fmt::Display for Latencies {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { count, p50, p99, max } = self;
-        write!(f, "p50 {p50}, p99 {p99}, max {max} ({count} messages)")
+        let Self { p50, p99, max, .. } = self;
+        write!(f, "p50 {p50}, p99 {p99}, max {max}")
     }
 }
 

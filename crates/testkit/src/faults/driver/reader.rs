@@ -79,6 +79,11 @@ impl Reading {
     pub fn end(&self) -> Option<&Told> {
         self.told.last().filter(|told| told.is_end())
     }
+
+    /// The longest time between two events, in microseconds; none where there were not two.
+    pub fn silence(&self) -> Option<Micros> {
+        self.told.windows(2).map(|two| two[1].at - two[0].at).max()
+    }
 }
 
 impl Told {
