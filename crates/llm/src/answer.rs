@@ -38,9 +38,37 @@ pub(crate) struct Piece<'a> {
     /// The explicit finish.
     pub(crate) finish: Option<FinishReason>,
     /// The consumption so far.
-    pub(crate) usage: Option<Usage>,
+    pub(crate) usage: Counts,
     /// Nothing comes after this.
     pub(crate) last: bool,
+}
+
+/// A usage whose counts may come one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Counts {
+    pub(crate) prompt_tokens: Option<u32>,
+    pub(crate) completion_tokens: Option<u32>,
+}
+
+impl Counts {
+    /// The later of each.
+    fn or(self, earlier: Self) -> Self {
+        Self {
+            prompt_tokens: self.prompt_tokens.or(earlier.prompt_tokens),
+            completion_tokens: self.completion_tokens.or(earlier.completion_tokens),
+        }
+    }
+
+    /// None unless both are known.
+    fn usage(self) -> Option<Usage> {
+        Some(Usage { prompt_tokens: self.prompt_tokens?, completion_tokens: self.completion_tokens? })
+    }
+}
+
+impl From<Usage> for Counts {
+    fn from(usage: Usage) -> Self {
+        Self { prompt_tokens: Some(usage.prompt_tokens), completion_tokens: Some(usage.completion_tokens) }
+    }
 }
 
 /// How far an answer has come.
@@ -48,7 +76,7 @@ pub(crate) struct Piece<'a> {
 pub(crate) struct Answer {
     bytes: usize,
     finish: Option<FinishReason>,
-    usage: Option<Usage>,
+    usage: Counts,
 }
 
 impl Answer {
@@ -83,7 +111,7 @@ impl Answer {
         if self.is_empty() {
             return Err(CallError::EmptyAnswer);
         }
-        Ok((finish, self.usage))
+        Ok((finish, self.usage.usage()))
     }
 }
 
@@ -129,10 +157,26 @@ mod tests {
         let usage = |completion_tokens| Some(Usage { prompt_tokens: 1, completion_tokens });
         let mut answer = Answer::default();
         for piece in [usage(1), usage(5), None] {
-            answer.add(Piece { usage: piece, ..text("x") }).unwrap();
+            let usage = piece.map(Counts::from).unwrap_or_default();
+            answer.add(Piece { usage, ..text("x") }).unwrap();
         }
         answer.add(finish(FinishReason::Stop)).unwrap();
         assert_eq!(answer.close(), Ok((FinishReason::Stop, usage(5))));
+    }
+
+    #[test]
+    fn counts_that_come_one_by_one_are_a_usage_when_both_are_there() {
+        let part = |prompt_tokens, completion_tokens| Piece {
+            usage: Counts { prompt_tokens, completion_tokens },
+            ..text("x")
+        };
+        let mut answer = Answer::default();
+        answer.add(finish(FinishReason::Stop)).unwrap();
+        answer.add(part(Some(3), None)).unwrap();
+        assert_eq!(answer.close(), Ok((FinishReason::Stop, None)));
+        answer.add(part(None, Some(2))).unwrap();
+        let usage = Usage { prompt_tokens: 3, completion_tokens: 2 };
+        assert_eq!(answer.close(), Ok((FinishReason::Stop, Some(usage))));
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub struct Config {
 pub struct ProviderConfig {
     /// Its dialect.
     pub kind: ProviderKind,
-    /// The address to which `/chat/completions` is appended, without user, query or fragment.
+    /// The address to which `/chat/completions`, or `/messages`, is appended, without user, query or fragment.
     pub base_url: String,
     /// The environment variable that holds its key. Reading it is the process's work, not this crate's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,7 +72,7 @@ impl ProviderConfig {
     }
 }
 
-/// The dialect a provider speaks. All of these are one wire; they differ in details.
+/// The dialect a provider speaks. All but the last are one wire, and differ in details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProviderKind {
@@ -84,6 +84,8 @@ pub enum ProviderKind {
     Openrouter,
     /// `http://127.0.0.1:11434/v1`
     Ollama,
+    /// `https://api.anthropic.com/v1`: Messages.
+    Anthropic,
 }
 
 /// When a call gives up, in milliseconds, each 1 to 3,600,000.

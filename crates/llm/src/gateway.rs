@@ -6,8 +6,8 @@ use crate::{
     answering::Answering,
     config::{Config, ConfigError},
     error::CallError,
-    openai_compatible::Provider,
     prompt::Prompt,
+    provider::Provider,
 };
 
 /// All configured models behind one door. Cheap to share behind an `Arc`; holds the pools of connections.

@@ -28,7 +28,8 @@
 //! - [`config`](Config): the tables `[providers.<name>]` and `[models.<name>]`, and which addresses are allowed
 //! - [`prompt`](Prompt): what is asked, of [`Text`]s; [`Settings`] and their bounds
 //! - [`gateway`](Gateway): from a model's name to the provider that serves it
-//! - `openai_compatible`: the wire of OpenAI, OpenRouter, Ollama and many others: request, chunks, refusals
+//! - `provider`: one provider over HTTP; `openai_compatible`: the wire of OpenAI, OpenRouter, Ollama and many others, `anthropic`:
+//!   that of Messages, each with its request, its events and its refusals; `status`: what their statuses have in common
 //! - `sse`: the event stream below it, incremental, by the WHATWG standard
 //! - [`answering`](Answering): the answer as it comes; `answer` holds the rules of its end, `deadlines` its time
 //! - [`error`](CallError): what can go wrong, named by what the caller can do about it
@@ -40,15 +41,19 @@
 
 mod answer;
 mod answering;
+mod anthropic;
 mod config;
 mod deadlines;
 mod error;
 mod gateway;
+mod lossy;
 mod openai_compatible;
 mod private_host;
 mod prompt;
+mod provider;
 pub mod simulator;
 mod sse;
+mod status;
 mod text;
 
 pub use answer::{ANSWER_BYTES_MAX, FinishReason, Usage};

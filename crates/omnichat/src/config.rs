@@ -64,7 +64,7 @@ pub struct Config {
     #[config(nested)]
     pub log: host::telemetry::Config,
 
-    /// Who serves models, as tables: `[providers.mine]` with `kind` (openai-compatible, openai, openrouter, ollama),
+    /// Who serves models, as tables: `[providers.mine]` with `kind` (openai-compatible, openai, openrouter, ollama, anthropic),
     /// `base_url`, `api_key_env` (the variable that holds the key), `allow_insecure` (plain http, private addresses) and
     /// `timeouts` (`connect_ms`, `first_token_ms`, `idle_ms`, `total_ms`).
     #[config(default = {})]
@@ -79,7 +79,7 @@ pub struct Config {
 /// Section `[llm]`.
 #[derive(Debug, Clone, confique::Config)]
 pub struct LlmConfig {
-    /// The provider in use: openai, openrouter, ollama, or a name of `[providers]`; also LLM_PROVIDER. With `up` also
+    /// The provider in use: openai, openrouter, anthropic, ollama, or a name of `[providers]`; also LLM_PROVIDER. With `up` also
     /// simulator. Absent: the one whose key is set.
     pub provider: Option<String>,
 

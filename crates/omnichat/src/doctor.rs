@@ -62,7 +62,10 @@ fn models_of(config: &Config, environment: &Environment) -> Finding {
                 models.default_model
             ))
         }
-        Ok(None) => Err("no provider is configured: set OPENAI_API_KEY or OPENROUTER_API_KEY".into()),
+        Ok(None) => {
+            Err("no provider is configured: set OPENAI_API_KEY, OPENROUTER_API_KEY or ANTHROPIC_API_KEY"
+                .into())
+        }
         Err(error) => Err(error.to_string()),
     }
 }

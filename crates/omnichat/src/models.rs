@@ -16,7 +16,7 @@ struct Known {
     model: &'static str,
 }
 
-const KNOWN: [Known; 3] = [
+const KNOWN: [Known; 4] = [
     Known {
         name: "openrouter",
         kind: ProviderKind::Openrouter,
@@ -30,6 +30,13 @@ const KNOWN: [Known; 3] = [
         base_url: "https://api.openai.com/v1",
         key: Some("OPENAI_API_KEY"),
         model: "gpt-4o-mini",
+    },
+    Known {
+        name: "anthropic",
+        kind: ProviderKind::Anthropic,
+        base_url: "https://api.anthropic.com/v1",
+        key: Some("ANTHROPIC_API_KEY"),
+        model: "claude-haiku-4-5",
     },
     Known { name: "ollama", kind: ProviderKind::Ollama, base_url: OLLAMA, key: None, model: "llama3.2" },
 ];
@@ -104,7 +111,7 @@ fn provider_in_use(
     if let Some(name) = &config.llm.provider {
         if !config.providers.contains_key(name) && usual(name).is_none() {
             return Err(ConfigError::new("llm.provider", "names no provider")
-                .advice("add [providers.<name>], or take openai, openrouter or ollama"));
+                .advice("add [providers.<name>], or take openai, openrouter, anthropic or ollama"));
         }
         return Ok(Some((name.clone(), usual(name))));
     }
@@ -186,6 +193,7 @@ mod tests {
     fn a_key_is_enough() {
         assert_eq!(default_of(&[("OPENAI_API_KEY", "k")]).as_deref(), Some("gpt-4o-mini"));
         assert_eq!(default_of(&[("OPENROUTER_API_KEY", "k")]).as_deref(), Some("openai/gpt-4o-mini"));
+        assert_eq!(default_of(&[("ANTHROPIC_API_KEY", "k")]).as_deref(), Some("claude-haiku-4-5"));
         assert_eq!(default_of(&[("OPENROUTER_API_KEY", "k"), ("LLM_MODEL", "m")]).as_deref(), Some("m"));
         assert_eq!(default_of(&[("LLM_PROVIDER", "ollama"), ("LLM_MODEL", "m")]).as_deref(), Some("m"));
         assert_eq!(default_of(&[]), None);

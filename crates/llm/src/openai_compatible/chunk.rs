@@ -1,17 +1,13 @@
 //! One event of the stream: `{"choices":[{"delta":{"content":"…"},"finish_reason":null}]}`, or `[DONE]`.
 
-use std::{borrow::Cow, fmt};
-
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, IgnoredAny, Visitor},
-};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
 use super::refusal;
 use crate::{
-    answer::{FinishReason, Piece, Usage},
+    answer::{Counts, FinishReason, Piece, Usage},
     error::CallError,
+    lossy::Lossy,
 };
 
 #[derive(Deserialize)]
@@ -27,13 +23,13 @@ struct Choice<'a> {
     #[serde(borrow)]
     delta: Option<Delta<'a>>,
     #[serde(borrow)]
-    finish_reason: Option<Text<'a>>,
+    finish_reason: Option<Lossy<'a>>,
 }
 
 #[derive(Deserialize)]
 struct Delta<'a> {
     #[serde(borrow)]
-    content: Option<Text<'a>>,
+    content: Option<Lossy<'a>>,
     /// OpenRouter and Ollama.
     reasoning: Option<IgnoredAny>,
     /// DeepSeek, vLLM and others.
@@ -58,7 +54,8 @@ pub(super) fn decode(data: &[u8]) -> Result<Piece<'_>, CallError> {
     if let Some(error) = chunk.error {
         return Err(refusal::in_stream(&error));
     }
-    let mut piece = Piece { usage: chunk.usage.and_then(Tokens::counted), ..Piece::default() };
+    let usage = chunk.usage.and_then(Tokens::counted).map(Counts::from).unwrap_or_default();
+    let mut piece = Piece { usage, ..Piece::default() };
     let Some(choice) = chunk.choices.and_then(|choices| choices.into_iter().next()) else { return Ok(piece) };
     piece.finish = finish(choice.finish_reason)?;
     if let Some(delta) = choice.delta {
@@ -68,7 +65,7 @@ pub(super) fn decode(data: &[u8]) -> Result<Piece<'_>, CallError> {
     Ok(piece)
 }
 
-fn finish(reason: Option<Text<'_>>) -> Result<Option<FinishReason>, CallError> {
+fn finish(reason: Option<Lossy<'_>>) -> Result<Option<FinishReason>, CallError> {
     match reason.unwrap_or_default().0.as_ref() {
         "" => Ok(None),
         "stop" => Ok(Some(FinishReason::Stop)),
@@ -91,33 +88,6 @@ impl Tokens {
             prompt_tokens: count(self.prompt_tokens)?,
             completion_tokens: count(self.completion_tokens)?,
         })
-    }
-}
-
-/// A JSON string as text, borrowed where it can be. Invalid UTF-8 and lone surrogates become U+FFFD, where a `str`
-/// would refuse them.
-#[derive(Default)]
-struct Text<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl<'de> Visitor<'de> for Bytes {
-            type Value = Text<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Text<'de>, E> {
-                Ok(Text(String::from_utf8_lossy(bytes)))
-            }
-
-            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(String::from_utf8_lossy(bytes).into_owned())))
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
     }
 }
 
@@ -179,10 +149,10 @@ mod tests {
             );
             decode(data.as_bytes()).unwrap().usage
         };
-        assert_eq!(usage("1"), Some(Usage { prompt_tokens: 1, completion_tokens: 2 }));
-        assert_eq!(usage("1.0"), Some(Usage { prompt_tokens: 1, completion_tokens: 2 }));
+        let counted = Counts::from(Usage { prompt_tokens: 1, completion_tokens: 2 });
+        assert_eq!((usage("1"), usage("1.0")), (counted, counted));
         for nonsense in ["-1", "null", "1e30"] {
-            assert_eq!(usage(nonsense), None, "{nonsense}");
+            assert_eq!(usage(nonsense), Counts::default(), "{nonsense}");
         }
     }
 

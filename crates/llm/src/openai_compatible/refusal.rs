@@ -1,16 +1,13 @@
 //! What a provider means when it does not answer. Only the status, `error.code` and `error.type` are looked at, and only
 //! for values known here: the rest of the body may echo a key or somebody's prompt.
 
-use std::time::Duration;
-
-use reqwest::{
-    StatusCode,
-    header::{HeaderMap, RETRY_AFTER},
-};
+use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::Value;
-use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
-use crate::error::CallError;
+use crate::{
+    error::CallError,
+    status::{meaning, retry_after},
+};
 
 /// The meaning of a response that is no stream.
 pub(super) fn of_response(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> CallError {
@@ -19,7 +16,7 @@ pub(super) fn of_response(status: StatusCode, headers: &HeaderMap, body: &[u8]) 
     if status.is_success() {
         return if error.is_null() { CallError::Malformed } else { in_stream(error) };
     }
-    named(&error["code"]).unwrap_or_else(|| by_status(status.as_u16(), retry_after(headers)))
+    named(&error["code"]).unwrap_or_else(|| meaning(status.as_u16(), retry_after(headers)))
 }
 
 /// The meaning of an `error` object that comes where an answer should: behind a 200, or within the stream.
@@ -27,7 +24,7 @@ pub(super) fn in_stream(error: &Value) -> CallError {
     let code = &error["code"];
     let status = code.as_u64().or_else(|| code.as_str()?.parse().ok()).and_then(|it| u16::try_from(it).ok());
     named(code)
-        .or_else(|| status.filter(|it| *it >= 400).map(|it| by_status(it, None)))
+        .or_else(|| status.filter(|it| *it >= 400).map(|it| meaning(it, None)))
         .or_else(|| named(&error["type"]))
         .unwrap_or(CallError::Failed { status: None })
 }
@@ -47,42 +44,17 @@ fn named(name: &Value) -> Option<CallError> {
     })
 }
 
-fn by_status(status: u16, retry_after: Option<Duration>) -> CallError {
-    match status {
-        429 => CallError::Busy { retry_after },
-        503 if retry_after.is_some() => CallError::Busy { retry_after },
-        // A redirect is not followed: the address is wrong, as it is for what is not found.
-        300..=399 | 401..=404 => CallError::Configuration { status },
-        408 | 500.. => CallError::Failed { status: Some(status) },
-        _ => CallError::Rejected { status },
-    }
-}
-
-/// Seconds or a date; what is neither counts as absent, a date in the past as now.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Duration::try_from_secs_f64(seconds).ok();
-    }
-    let wait = OffsetDateTime::parse(value, &Rfc2822).ok()? - OffsetDateTime::now_utc();
-    Some(wait.try_into().unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
-    use reqwest::header::HeaderValue;
+    use std::time::Duration;
+
+    use reqwest::header::{HeaderValue, RETRY_AFTER};
     use serde_json::json;
 
     use super::*;
 
     fn refused(status: u16, body: &str) -> CallError {
         of_response(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes())
-    }
-
-    fn wait(value: &str) -> Option<Duration> {
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, HeaderValue::from_str(value).unwrap());
-        retry_after(&headers)
     }
 
     #[test]
@@ -122,18 +94,6 @@ mod tests {
             assert_eq!(in_stream(&vague), CallError::Failed { status: None }, "{vague}");
         }
         assert_eq!(refused(200, r#"{"error":{"code":402}}"#), CallError::Configuration { status: 402 });
-    }
-
-    #[test]
-    fn retry_after_is_a_number_or_a_date() {
-        assert_eq!(wait("2"), Some(Duration::from_secs(2)));
-        assert_eq!(wait("0.5"), Some(Duration::from_millis(500)));
-        assert_eq!(wait("1000000000"), Some(Duration::from_secs(1_000_000_000)));
-        assert_eq!(wait("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
-        assert!(wait("Fri, 21 Oct 2095 07:28:00 GMT").unwrap() > Duration::from_secs(1_000_000_000));
-        for nonsense in ["-1", "soon", "", "NaN", "inf", "1e300"] {
-            assert_eq!(wait(nonsense), None, "{nonsense}");
-        }
     }
 
     #[test]

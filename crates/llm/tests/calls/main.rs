@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what surrounds a test fails as a test does")]
 
+mod anthropic;
 mod ask;
 mod connections;
 mod faults;
