@@ -1,13 +1,12 @@
 //! The events of a streamed answer, one after another, written only when they are due: a million cost no memory.
 
-use std::{io::Write, time::Duration};
-
-use serde_json::Value;
+use std::time::Duration;
 
 use super::{
     Options,
     log::Ended,
     script::{Script, UsageScript},
+    wire::{self, Tokens, Wire},
 };
 
 /// What to do next.
@@ -44,9 +43,8 @@ pub(super) struct Events {
     written: usize,
     /// How many chunks of text are written.
     chunks: u32,
-    /// What every event begins with: `{"id":…,"model":…,`
-    head: String,
-    usage: Option<[i64; 2]>,
+    wire: Wire,
+    usage: Option<Tokens>,
     first: Duration,
     pause: Duration,
     paused: bool,
@@ -55,14 +53,13 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Streams `text` as `script` and, for what it leaves open, `options` say. `head` is the beginning of a JSON
-    /// object, up to a comma.
+    /// Streams `text` over `wire` as `script` and, for what it leaves open, `options` say.
     pub(super) fn new(
         script: Script,
         options: &Options,
         text: String,
-        head: String,
-        usage: Option<[i64; 2]>,
+        wire: Wire,
+        usage: Option<Tokens>,
     ) -> Self {
         Self {
             first: Duration::from_millis(script.first_ms.unwrap_or(options.first_ms)),
@@ -76,7 +73,7 @@ impl Events {
             text,
             written: 0,
             chunks: 0,
-            head,
+            wire,
             paused: false,
             finished: false,
             stage: Stage::Silence,
@@ -110,7 +107,8 @@ impl Events {
                 }
                 Stage::Role => {
                     self.stage = Stage::Text;
-                    return self.choice(out, r#"{"role":"assistant","content":""}"#, &Value::Null);
+                    self.wire.begin(&mut self.to(out), self.usage);
+                    return Step::Wrote;
                 }
                 Stage::Text => {
                     if let Some(step) = self.fault(out).or_else(|| self.chunk(out)) {
@@ -122,26 +120,22 @@ impl Events {
                     self.stage = Stage::Usage;
                     let reason = self.script.finish.as_deref().unwrap_or("stop");
                     if reason != "none" {
+                        self.wire.finish(&mut self.to(out), reason, self.usage);
                         self.finished = true;
-                        return self.choice(out, "{}", &Value::from(reason));
+                        return Step::Wrote;
                     }
                 }
                 Stage::Usage => {
                     self.stage = Stage::Done;
-                    if let Some([prompt, completion]) = self.usage {
-                        return self.event(out, |head, out| {
-                            write!(
-                                out,
-                                r#"{head}"choices":[],"usage":{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":{}}}}}"#,
-                                prompt + completion
-                            )
-                        });
+                    if self.wire.usage(&mut self.to(out), self.usage) {
+                        return Step::Wrote;
                     }
                 }
                 Stage::Done => {
                     self.stage = Stage::End(Ended::Finished);
                     if !self.script.no_done {
-                        return self.event(out, |_, out| out.write_all(b"[DONE]"));
+                        self.wire.done(&mut self.to(out));
+                        return Step::Wrote;
                     }
                 }
                 Stage::End(ended) => return Step::End(ended),
@@ -159,8 +153,8 @@ impl Events {
             Some(Step::Hang)
         } else if due(self.script.error_after) {
             self.stage = Stage::End(Ended::Error(200));
-            let error = self.script.error_body(502);
-            Some(self.event(out, |_, out| write!(out, "{error}")))
+            self.wire.error(&mut self.to(out), 502);
+            Some(Step::Wrote)
         } else {
             None
         }
@@ -175,38 +169,16 @@ impl Events {
             return Some(Step::Wait(self.pause));
         }
         self.paused = false;
-        let step = self.event(out, |head, out| {
-            out.extend_from_slice(head.as_bytes());
-            out.extend_from_slice(br#""choices":[{"index":0,"delta":{"content":"#);
-            serde_json::to_writer(&mut *out, word)?;
-            out.extend_from_slice(br#"},"finish_reason":null}]}"#);
-            Ok(())
-        });
-        self.written += word.len();
+        let length = word.len();
+        self.wire.text(&mut self.to(out), word);
+        self.written += length;
         self.chunks += 1;
-        Some(step)
+        Some(Step::Wrote)
     }
 
-    fn choice(&self, out: &mut Vec<u8>, delta: &str, finish_reason: &Value) -> Step {
-        self.event(out, |head, out| {
-            write!(
-                out,
-                r#"{head}"choices":[{{"index":0,"delta":{delta},"finish_reason":{finish_reason}}}]}}"#
-            )
-        })
-    }
-
-    fn event(&self, out: &mut Vec<u8>, data: impl FnOnce(&str, &mut Vec<u8>) -> std::io::Result<()>) -> Step {
-        let end = if self.script.crlf { "\r\n" } else { "\n" };
-        if self.script.comments {
-            out.extend_from_slice(format!(": SIMULATOR PROCESSING{end}{end}").as_bytes());
-        }
-        out.extend_from_slice(b"data: ");
-        // Writing to memory cannot fail.
-        let _ = data(&self.head, out);
-        out.extend_from_slice(end.as_bytes());
-        out.extend_from_slice(end.as_bytes());
-        Step::Wrote
+    /// Where events go.
+    fn to<'a>(&'a self, out: &'a mut Vec<u8>) -> wire::Events<'a> {
+        wire::Events { out, script: &self.script }
     }
 }
 
@@ -215,8 +187,11 @@ mod tests {
     use super::*;
 
     fn play(script: Script) -> (String, Vec<Step>) {
-        let head = r#"{"id":"x","#.to_owned();
-        let mut events = Events::new(script, &Options::default(), "one two".to_owned(), head, Some([3, 2]));
+        play_over(Wire::Completions { head: r#"{"id":"x","#.to_owned() }, script)
+    }
+
+    fn play_over(wire: Wire, script: Script) -> (String, Vec<Step>) {
+        let mut events = Events::new(script, &Options::default(), "one two".to_owned(), wire, Some([3, 2]));
         let (mut out, mut steps) = (Vec::new(), Vec::new());
         loop {
             match events.step(&mut out) {
@@ -242,6 +217,23 @@ mod tests {
         ];
         let expected: String = expected.iter().map(|data| format!("data: {data}\n\n")).collect();
         assert_eq!(play(Script::default()), (expected, vec![Step::End(Ended::Finished)]));
+    }
+
+    #[test]
+    fn the_same_answer_over_messages_is_the_documented_wire() {
+        let (out, steps) = play_over(Wire::Messages { model: "m".to_owned() }, Script::default());
+        assert_eq!(steps, [Step::End(Ended::Finished)]);
+        let names: Vec<_> = out.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+        let text =
+            ["content_block_start", "content_block_delta", "content_block_delta", "content_block_stop"];
+        assert_eq!(names, [&["message_start"], &text[..], &["message_delta", "message_stop"]].concat());
+        let delta =
+            r#"data: {"delta":{"text":"one ","type":"text_delta"},"index":0,"type":"content_block_delta"}"#;
+        assert!(out.contains(delta) && out.contains(r#""stop_reason":"end_turn""#), "{out}");
+        assert!(
+            out.contains(r#""input_tokens":3"#) && out.contains(r#""usage":{"output_tokens":2}"#),
+            "{out}"
+        );
     }
 
     #[test]

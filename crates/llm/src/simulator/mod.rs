@@ -1,8 +1,10 @@
-//! A provider to test against: OpenAI's chat completions over real HTTP, whose fate each message may script.
+//! A provider to test against: OpenAI's chat completions and Anthropic's Messages over real HTTP, whose fate each message may
+//! script.
 //!
 //! | route | |
 //! |---|---|
 //! | `POST /v1/chat/completions` | an [`answer`], streamed or whole; any model name will do |
+//! | `POST /v1/messages` | the same over the other wire |
 //! | `GET /v1/models` | the names of [`Options::models`] |
 //! | `GET`, `DELETE /sim/calls` | every [`Call`] so far · forget them |
 //! | `GET /sim/counters` | [`Counters`] |
@@ -17,8 +19,10 @@ mod directive;
 mod events;
 mod log;
 mod playback;
+mod request;
 mod script;
 mod server;
+mod wire;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 

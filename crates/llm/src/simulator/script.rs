@@ -27,7 +27,7 @@ pub struct Script {
     pub status: Option<u16>,
     /// The header `Retry-After` of an error status, verbatim.
     pub retry_after: Option<NumberOrText>,
-    /// The `error.code` of any error; by default the number of its status.
+    /// The `error.code` of any error; by default the number of its status. Over Messages the `error.type`.
     pub error: Option<NumberOrText>,
     /// Answer 200 with an error as JSON.
     pub error_in_200: bool,
@@ -95,11 +95,5 @@ impl Script {
             return Err(format!("chunks must be at most {CHUNKS_MAX}"));
         }
         Ok(self)
-    }
-
-    /// The `error` object of an answer with this status.
-    pub(super) fn error_body(&self, status: u16) -> serde_json::Value {
-        let code = self.error.clone().unwrap_or(NumberOrText::Number(status.into()));
-        serde_json::json!({ "error": { "message": "The simulator fails as told.", "type": null, "code": code } })
     }
 }

@@ -1,7 +1,6 @@
 //! The simulator's routes.
 
 use std::{
-    borrow::Cow,
     io,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -16,8 +15,8 @@ use axum::{
     routing::{get, post},
     serve::ListenerExt,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{
@@ -25,9 +24,11 @@ use super::{
     events::Events,
     log::{Ended, Log, Recording},
     playback::{Playback, stop, stops_within},
+    request::{MessagesRequest, Request},
     script::Script,
+    wire::{Tokens, Wire},
 };
-use crate::prompt::{Message, Role, Settings};
+use crate::prompt::{Message, Role};
 
 /// The largest request: 32 MiB.
 const REQUEST_BYTES_MAX: usize = 32 << 20;
@@ -61,6 +62,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) -> io::Res
     let log = Arc::clone(&shared.log);
     let routes = Router::new()
         .route("/v1/chat/completions", post(complete))
+        .route("/v1/messages", post(message))
         .route("/v1/models", get(models))
         .route("/sim/calls", get(calls).delete(forget))
         .route("/sim/counters", get(counters))
@@ -74,78 +76,25 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) -> io::Res
     axum::serve(listener, routes).with_graceful_shutdown(async move { stop(&mut stopped).await }).await
 }
 
-/// What the simulator reads of a request; the settings it only records.
-#[derive(Deserialize)]
-struct Request<'a> {
-    #[serde(borrow)]
-    model: Cow<'a, str>,
-    #[serde(borrow)]
-    messages: Vec<Spoken<'a>>,
-    #[serde(default)]
-    stream: bool,
-    #[serde(default)]
-    stream_options: StreamOptions,
-    temperature: Option<f64>,
-    top_p: Option<f64>,
-    #[serde(alias = "max_completion_tokens")]
-    max_tokens: Option<u32>,
-    stop: Option<Vec<String>>,
-    seed: Option<i64>,
-}
-
-impl Request<'_> {
-    fn settings(&self) -> Settings {
-        let Self { temperature, top_p, max_tokens, seed, .. } = *self;
-        Settings { temperature, top_p, max_tokens, stop: self.stop.clone(), seed }
-    }
-}
-
-#[derive(Deserialize)]
-struct Spoken<'a> {
-    role: Role,
-    #[serde(borrow)]
-    content: Cow<'a, str>,
-}
-
-#[derive(Default, Deserialize)]
-struct StreamOptions {
-    #[serde(default)]
-    include_usage: bool,
-}
-
 async fn complete(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    let request: Request<'_> = match serde_json::from_slice(&body) {
-        Ok(request) => request,
-        Err(error) => return refuse(error),
-    };
-    let mut recording = begin(&shared, &headers, &request);
-    let said = || request.messages.iter().filter(|message| message.role == Role::User);
-    let last = said().next_back().map(|message| &*message.content).unwrap_or_default();
-    let (last, script) = match directive::read(last, &shared.standing()) {
-        Ok(read) => read,
-        Err(problem) => {
-            recording.end(Ended::Error(400));
-            return refuse(problem);
+    match serde_json::from_slice::<Request<'_>>(&body) {
+        Ok(request) => {
+            let wire = Wire::completions(&request.model, request.stream);
+            shared.answer(&headers, &request, wire).await
         }
-    };
-    let text = if shared.options.sign {
-        let attempt = call_id(&headers).rsplit(':').next().unwrap_or_default();
-        answer::signed_text(&script, &last, said().count(), digest(&request), attempt)
-    } else {
-        answer::text(&script, &last, said().count())
-    };
-    if let Some(response) = shared.misbehave(&script, &mut recording).await {
-        return response;
+        Err(error) => refuse(error),
     }
-    let usage = [prompt_tokens(&request), words(&text)];
-    if !request.stream {
-        return shared.whole(&request.model, script, text, usage, recording).await;
+}
+
+async fn message(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+    match serde_json::from_slice::<MessagesRequest>(&body) {
+        Ok(request) => {
+            let request = Request::from(request);
+            let wire = Wire::Messages { model: request.model.clone().into_owned() };
+            shared.answer(&headers, &request, wire).await
+        }
+        Err(error) => refuse(error),
     }
-    let head = head(&request.model, "chat.completion.chunk");
-    let usage = request.stream_options.include_usage.then_some(usage);
-    let events = Events::new(script, &shared.options, text, head, usage);
-    let body = Playback::new(events, recording, shared.stopped.clone()).into_body();
-    ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
 }
 
 fn begin(shared: &Shared, headers: &HeaderMap, request: &Request<'_>) -> Recording {
@@ -187,16 +136,39 @@ fn words(text: &str) -> i64 {
     i64::from(bytes.first().is_some_and(|first| !blank(first))) + later as i64
 }
 
-/// What every object of an answer begins with.
-fn head(model: &str, object: &str) -> String {
-    let created = time::OffsetDateTime::now_utc().unix_timestamp();
-    let model = Value::from(model);
-    format!(r#"{{"id":"chatcmpl-simulated","object":"{object}","created":{created},"model":{model},"#)
-}
-
 impl Shared {
+    async fn answer(&self, headers: &HeaderMap, request: &Request<'_>, wire: Wire) -> Response {
+        let mut recording = begin(self, headers, request);
+        let said = || request.messages.iter().filter(|message| message.role == Role::User);
+        let last = said().next_back().map(|message| &*message.content).unwrap_or_default();
+        let (last, script) = match directive::read(last, &self.standing()) {
+            Ok(read) => read,
+            Err(problem) => {
+                recording.end(Ended::Error(400));
+                return refuse(problem);
+            }
+        };
+        let text = if self.options.sign {
+            let attempt = call_id(headers).rsplit(':').next().unwrap_or_default();
+            answer::signed_text(&script, &last, said().count(), digest(request), attempt)
+        } else {
+            answer::text(&script, &last, said().count())
+        };
+        if let Some(response) = self.misbehave(&wire, &script, &mut recording).await {
+            return response;
+        }
+        let usage = [prompt_tokens(request), words(&text)];
+        if !request.stream {
+            return self.whole(&wire, script, &text, usage, recording).await;
+        }
+        let usage = request.stream_options.include_usage.then_some(usage);
+        let events = Events::new(script, &self.options, text, wire, usage);
+        let body = Playback::new(events, recording, self.stopped.clone()).into_body();
+        ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
+    }
+
     /// The response of a script that gives no answer at all.
-    async fn misbehave(&self, script: &Script, recording: &mut Recording) -> Option<Response> {
+    async fn misbehave(&self, wire: &Wire, script: &Script, recording: &mut Recording) -> Option<Response> {
         let mut stopped = self.stopped.clone();
         if script.hang {
             stop(&mut stopped).await;
@@ -208,7 +180,7 @@ impl Shared {
             .await;
         recording.end(Ended::Error(status));
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = json_response(status, &script.error_body(status.as_u16()));
+        let mut response = json_response(status, &wire.error_body(script, status.as_u16()));
         let retry_after = script.retry_after.as_ref().map(|it| HeaderValue::try_from(it.to_string()));
         if let Some(Ok(retry_after)) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, retry_after);
@@ -219,13 +191,13 @@ impl Shared {
     /// The answer in one piece, after the time that its stream would take.
     async fn whole(
         &self,
-        model: &str,
+        wire: &Wire,
         script: Script,
-        text: String,
-        usage: [i64; 2],
+        text: &str,
+        usage: Tokens,
         mut recording: Recording,
     ) -> Response {
-        let [prompt, completion] = usage;
+        let [_, completion] = usage;
         let pauses_ms =
             script.chunk_ms.unwrap_or(self.options.chunk_ms).saturating_mul(completion.unsigned_abs());
         let wait_ms = script.first_ms.unwrap_or(self.options.first_ms).saturating_add(pauses_ms);
@@ -233,14 +205,8 @@ impl Shared {
             recording.end(Ended::Cut);
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
-        let message = json!({ "role": "assistant", "content": text });
         let finish = script.finish.as_deref().unwrap_or("stop");
-        let body = format!(
-            r#"{}"choices":[{{"index":0,"message":{message},"finish_reason":{}}}],"usage":{}}}"#,
-            head(model, "chat.completion"),
-            Value::from(finish),
-            json!({ "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion }),
-        );
+        let body = wire.whole(text, finish, usage);
         recording.bytes = body.len() as u64;
         recording.finish_sent = finish != "none";
         recording.end(Ended::Finished);

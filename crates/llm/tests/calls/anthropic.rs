@@ -1,12 +1,13 @@
 //! Anthropic's Messages, as recorded streams over real HTTP.
 
 use llm::{
-    CallError, Config, FinishReason, Gateway, ModelConfig, ProviderConfig, ProviderKind, RouteStep, Usage,
+    CallError, Config, FinishReason, Gateway, Message, ModelConfig, ProviderConfig, ProviderKind, Role,
+    RouteStep, Usage,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    ask::{KEY, PATIENT, answer},
+    ask::{KEY, PATIENT, answer, simulator},
     raw::{Act, Raw, response, stream},
 };
 
@@ -116,4 +117,39 @@ async fn what_goes_wrong_is_told_by_its_kind() {
     assert_eq!(error_of(stream(unfinished() + &stopped("refusal"))).await, CallError::ContentFiltered);
     let tools = error_of(stream(unfinished() + &stopped("tool_use"))).await;
     assert_eq!(tools, CallError::UnsupportedFinish("tool_use"));
+}
+
+/// What a script does to a call is the same over this wire, in its own words.
+#[tokio::test]
+async fn the_simulator_speaks_it_and_can_be_told_to_fail() {
+    let simulator = simulator().await;
+    let gateway = gateway(simulator.base_url());
+    let (text, finish) = answer(&gateway, "hi").await.unwrap();
+    assert_eq!(text, llm::simulator::answer(&[Message::user("hi")]));
+    let words = text.split_whitespace().count() as u32;
+    assert_eq!(finish.usage, Some(Usage { prompt_tokens: 3, completion_tokens: words }));
+    let call = simulator.calls().remove(0);
+    assert_eq!((call.messages[0].role, &call.messages[1].content), (Role::System, &"hi".into()));
+    for oddity in ["no_done", "comments", "crlf", "drip", "chunk_ms=5"] {
+        let said = format!(r#"[[sim text="zwölf \"Boxkämpfer\" 😀" {oddity}]]"#);
+        assert_eq!(answer(&gateway, &said).await.unwrap().0, TEXT, "{oddity}");
+    }
+    let busy = CallError::Busy { retry_after: None };
+    for (script, expected) in [
+        ("status=529", busy.clone()),
+        ("status=429", busy.clone()),
+        ("status=402", CallError::Configuration { status: 402 }),
+        ("error_after=2 error=overloaded_error", busy),
+        ("error_after=2", CallError::Failed { status: Some(500) }),
+        ("cut_after=2", CallError::Truncated),
+        ("finish=none", CallError::Truncated),
+        ("finish=content_filter", CallError::ContentFiltered),
+        ("finish=tool_calls", CallError::UnsupportedFinish("tool_use")),
+        ("empty", CallError::EmptyAnswer),
+    ] {
+        let error = answer(&gateway, &format!("hi [[sim {script}]]")).await.unwrap_err().1;
+        assert_eq!(error, expected, "{script}");
+    }
+    let (_, finish) = answer(&gateway, "hi [[sim finish=length usage=none]]").await.unwrap();
+    assert_eq!((finish.reason, finish.usage), (FinishReason::Length, None));
 }
