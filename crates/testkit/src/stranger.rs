@@ -100,6 +100,13 @@ impl Stranger {
         Subscription(subscription)
     }
 
+    /// Takes its share of what the members of a group are sent.
+    pub async fn join(&self, subject: &str, group: &str) -> Subscription {
+        let subscription = self.0.queue_subscribe(subject.to_owned(), group.to_owned()).await.unwrap();
+        self.flush().await;
+        Subscription(subscription)
+    }
+
     /// Waits until the server has handled all that was sent.
     pub async fn flush(&self) {
         self.0.flush().await.expect("the server answers");
@@ -116,7 +123,7 @@ impl Subscription {
         Reply(message.expect("the subscription goes on"))
     }
 
-    /// Whether nothing has come that was not taken.
+    /// Whether nothing has come that was not taken; otherwise it takes a message.
     pub fn is_empty(&mut self) -> bool {
         futures::FutureExt::now_or_never(self.0.next()).is_none()
     }

@@ -5,6 +5,7 @@ use testkit::{
     Answer, EventStream, Layout, Role, StreamEvent, User, World, both_layouts, event_stream::shown,
     eventually, user::text,
 };
+use tokio::time::timeout;
 
 use crate::{NOWHERE, SOON, world};
 
@@ -16,6 +17,7 @@ both_layouts![
     a_streamed_turn_that_is_cancelled_says_so,
     a_streamed_answer_is_begun_anew_by_another_worker,
     a_streamed_send_is_told_its_end_though_nats_was_lost,
+    a_send_that_is_lost_before_the_queue_is_ensured_in_every_manner,
     another_answer_can_be_streamed,
     a_send_is_answered_as_soon_as_it_is_accepted,
     one_manner_is_chosen,
@@ -239,6 +241,32 @@ async fn a_streamed_send_is_told_its_end_though_nats_was_lost(layout: Layout) {
         (1, Some(&"completed"))
     );
     assert_eq!((world.provider().calls().len(), ana.history(&conversation).await.len()), (1, 2));
+}
+
+/// NATS promises no delivery: here somebody takes about every second request, and every second attempt to ensure it, and is silent.
+async fn a_send_that_is_lost_before_the_queue_is_ensured_in_every_manner(layout: Layout) {
+    const SENDS: usize = 8;
+    let world = world(layout).start().await;
+    let ana = world.user().await;
+    let thief = world.nats_as_staff("chat").await;
+    let mut stolen = thief.join("omnichat.v1.u.*.conversations.*.send", "omnichat-chat").await;
+    for number in 0..SENDS {
+        let conversation = ana.conversation().await;
+        let told = timeout(SOON, async {
+            streamed(&ana, &conversation, "hi", &format!("s{number}")).await.rest().await
+        });
+        assert_eq!(told.await.expect("an end").last().unwrap().name, "completed");
+        let (path, key) = (messages(&conversation), format!("l{number}"));
+        let answer = later(&ana, &path, &key, json!({ "content": "hi" }));
+        accepted(&timeout(SOON, answer).await.expect("an answer"));
+    }
+    let mut lost = 0;
+    while !stolen.is_empty() {
+        lost += 1;
+    }
+    assert!(lost > 0, "of {} requests none was lost", 2 * SENDS);
+    let calls = async || (world.provider().calls().len() == 2 * SENDS).then_some(());
+    eventually("each turn has had its call, and one only", SOON, calls).await;
 }
 
 async fn another_answer_can_be_streamed(layout: Layout) {
