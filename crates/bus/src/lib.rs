@@ -7,8 +7,8 @@
 //! - [`queue`]: the front's way into the stream of turns
 //! - [`partitions`], [`delivery`]: the owner's way out of it
 //! - [`cluster`]: which workers are alive; [`handover`]: passing a partition from one to another
-//! - [`live`]: events, told to whom it may concern, and listened to; `relay`: by many at once; [`snapshot`]: what was told before; [`signal`]: what
-//!   processes of one role tell each other
+//! - [`live`]: events, told to whom it may concern, and listened to; `relay`: by many at once; [`snapshot`]: what was told
+//!   before; [`signal`]: what processes of one role tell each other
 //! - [`provision`]: stream and consumers, made from data
 //! - [`callout`]: who of the users may connect, and to what; [`connections`]: those who are, and how to end them
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::Text;
+use crate::{error::CallError, text::Text};
 
 /// One question to one model, with the conversation that led to it.
 #[derive(Clone, Debug)]
@@ -20,6 +20,17 @@ pub struct Prompt {
     pub call_id: String,
     /// The caller's W3C trace context, forwarded as it is.
     pub traceparent: Option<String>,
+}
+
+impl Prompt {
+    /// The body of a request that is made of this prompt.
+    pub(crate) fn encode(&self, request: &impl Serialize) -> Result<Vec<u8>, CallError> {
+        let text_bytes: usize = self.messages.iter().map(|message| message.content.len() + 40).sum();
+        let mut body = Vec::with_capacity(text_bytes + 256);
+        serde_json::to_writer(&mut body, request)
+            .map_err(|_| CallError::InvalidPrompt("it does not make JSON"))?;
+        Ok(body)
+    }
 }
 
 /// One message of a conversation. Cheap to clone: a history is sent again with every turn.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{caller::Caller, door::Door, in_flight::InFlight, slots::Slot};
 
-/// Events may be lost, so the record is looked into this often.
+/// Events may be lost, so the record is looked into after so long without anything new to show.
 pub(super) const LOOK: Duration = Duration::from_secs(5);
 /// And so soon again, if it could not be had; then after twice that time, and so on.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);

@@ -69,7 +69,7 @@ impl Serialize for Messages<'_> {
 pub(super) fn body(prompt: &Prompt, model: &str) -> Result<Vec<u8>, CallError> {
     let Settings { temperature, top_p, max_tokens, ref stop, seed: _ } = prompt.settings;
     let instructed = prompt.messages.iter().any(|message| message.role == Role::System);
-    let request = Request {
+    prompt.encode(&Request {
         model,
         max_tokens: max_tokens.unwrap_or(MAX_TOKENS),
         system: instructed.then_some(Instructions(&prompt.messages)),
@@ -78,12 +78,7 @@ pub(super) fn body(prompt: &Prompt, model: &str) -> Result<Vec<u8>, CallError> {
         temperature: temperature.map(|it| it.min(1.0)),
         top_p,
         stop_sequences: stop.as_deref().filter(|it| !it.is_empty()),
-    };
-    let text_bytes: usize = prompt.messages.iter().map(|message| message.content.len() + 40).sum();
-    let mut body = Vec::with_capacity(text_bytes + 256);
-    serde_json::to_writer(&mut body, &request)
-        .map_err(|_| CallError::InvalidPrompt("it does not make JSON"))?;
-    Ok(body)
+    })
 }
 
 #[cfg(test)]

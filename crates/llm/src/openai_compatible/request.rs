@@ -67,7 +67,7 @@ pub(super) fn body(prompt: &Prompt, model: &str, token_limit: TokenLimit) -> Res
         TokenLimit::MaxTokens => (max_tokens, None),
         TokenLimit::MaxCompletionTokens => (None, max_tokens),
     };
-    let request = Request {
+    prompt.encode(&Request {
         model,
         messages: Messages(&prompt.messages),
         stream: true,
@@ -78,12 +78,7 @@ pub(super) fn body(prompt: &Prompt, model: &str, token_limit: TokenLimit) -> Res
         max_completion_tokens,
         stop: stop.as_deref().filter(|it| !it.is_empty()),
         seed,
-    };
-    let text_bytes: usize = prompt.messages.iter().map(|message| message.content.len() + 40).sum();
-    let mut body = Vec::with_capacity(text_bytes + 256);
-    serde_json::to_writer(&mut body, &request)
-        .map_err(|_| CallError::InvalidPrompt("it does not make JSON"))?;
-    Ok(body)
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::{
     Options,
     log::Ended,
     script::{Script, UsageScript},
-    wire::{self, Tokens, Wire},
+    wire::{Tokens, Wire, Writer},
 };
 
 /// What to do next.
@@ -177,8 +177,8 @@ impl Events {
     }
 
     /// Where events go.
-    fn to<'a>(&'a self, out: &'a mut Vec<u8>) -> wire::Events<'a> {
-        wire::Events { out, script: &self.script }
+    fn to<'a>(&'a self, out: &'a mut Vec<u8>) -> Writer<'a> {
+        Writer { out, script: &self.script }
     }
 }
 

@@ -25,12 +25,12 @@ pub(super) enum Wire {
 }
 
 /// Where events go, in the manner of a script.
-pub(super) struct Events<'a> {
+pub(super) struct Writer<'a> {
     pub out: &'a mut Vec<u8>,
     pub script: &'a Script,
 }
 
-impl Events<'_> {
+impl Writer<'_> {
     fn write(&mut self, name: Option<&str>, data: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) {
         let end = if self.script.crlf { "\r\n" } else { "\n" };
         let out = &mut *self.out;
@@ -66,26 +66,26 @@ impl Wire {
     }
 
     /// What comes before the text.
-    pub fn begin(&self, events: &mut Events<'_>, usage: Option<Tokens>) {
+    pub fn begin(&self, writer: &mut Writer<'_>, usage: Option<Tokens>) {
         match self {
             Self::Completions { head } => {
-                choice(events, head, r#"{"role":"assistant","content":""}"#, &Value::Null);
+                choice(writer, head, r#"{"role":"assistant","content":""}"#, &Value::Null);
             }
             Self::Messages { model } => {
                 let usage = usage.map(|[prompt, _]| json!({ "input_tokens": prompt, "output_tokens": 1 }));
                 let message = json!({ "id": "msg_simulated", "type": "message", "role": "assistant", "model": model,
                     "content": [], "stop_reason": null, "stop_sequence": null, "usage": usage });
-                events.message(&json!({ "type": "message_start", "message": message }));
+                writer.message(&json!({ "type": "message_start", "message": message }));
                 let block = json!({ "type": "text", "text": "" });
-                events.message(&json!({ "type": "content_block_start", "index": 0, "content_block": block }));
+                writer.message(&json!({ "type": "content_block_start", "index": 0, "content_block": block }));
             }
         }
     }
 
     /// More text.
-    pub fn text(&self, events: &mut Events<'_>, text: &str) {
+    pub fn text(&self, writer: &mut Writer<'_>, text: &str) {
         match self {
-            Self::Completions { head } => events.write(None, |out| {
+            Self::Completions { head } => writer.write(None, |out| {
                 out.extend_from_slice(head.as_bytes());
                 out.extend_from_slice(br#""choices":[{"index":0,"delta":{"content":"#);
                 serde_json::to_writer(&mut *out, text)?;
@@ -94,29 +94,29 @@ impl Wire {
             }),
             Self::Messages { .. } => {
                 let delta = json!({ "type": "text_delta", "text": text });
-                events.message(&json!({ "type": "content_block_delta", "index": 0, "delta": delta }));
+                writer.message(&json!({ "type": "content_block_delta", "index": 0, "delta": delta }));
             }
         }
     }
 
     /// Why the text ends.
-    pub fn finish(&self, events: &mut Events<'_>, reason: &str, usage: Option<Tokens>) {
+    pub fn finish(&self, writer: &mut Writer<'_>, reason: &str, usage: Option<Tokens>) {
         match self {
-            Self::Completions { head } => choice(events, head, "{}", &Value::from(reason)),
+            Self::Completions { head } => choice(writer, head, "{}", &Value::from(reason)),
             Self::Messages { .. } => {
-                events.message(&json!({ "type": "content_block_stop", "index": 0 }));
+                writer.message(&json!({ "type": "content_block_stop", "index": 0 }));
                 let delta = json!({ "stop_reason": stop_reason(reason), "stop_sequence": null });
                 let usage = usage.map(|[_, completion]| json!({ "output_tokens": completion }));
-                events.message(&json!({ "type": "message_delta", "delta": delta, "usage": usage }));
+                writer.message(&json!({ "type": "message_delta", "delta": delta, "usage": usage }));
             }
         }
     }
 
     /// What was consumed, where that has an event of its own. False: it has none.
-    pub fn usage(&self, events: &mut Events<'_>, usage: Option<Tokens>) -> bool {
+    pub fn usage(&self, writer: &mut Writer<'_>, usage: Option<Tokens>) -> bool {
         let (Self::Completions { head }, Some(usage)) = (self, usage) else { return false };
         let usage = completions_usage(usage);
-        events.write(None, |out| {
+        writer.write(None, |out| {
             out.extend_from_slice(head.as_bytes());
             out.extend_from_slice(format!(r#""choices":[],"usage":{usage}}}"#).as_bytes());
             Ok(())
@@ -125,22 +125,22 @@ impl Wire {
     }
 
     /// The last event.
-    pub fn done(&self, events: &mut Events<'_>) {
+    pub fn done(&self, writer: &mut Writer<'_>) {
         match self {
-            Self::Completions { .. } => events.write(None, |out| {
+            Self::Completions { .. } => writer.write(None, |out| {
                 out.extend_from_slice(b"[DONE]");
                 Ok(())
             }),
-            Self::Messages { .. } => events.message(&json!({ "type": "message_stop" })),
+            Self::Messages { .. } => writer.message(&json!({ "type": "message_stop" })),
         }
     }
 
     /// An error within a stream that had begun well.
-    pub fn error(&self, events: &mut Events<'_>, status: u16) {
-        let error = self.error_body(events.script, status);
+    pub fn error(&self, writer: &mut Writer<'_>, status: u16) {
+        let error = self.error_body(writer.script, status);
         match self {
-            Self::Completions { .. } => events.write(None, |out| Ok(serde_json::to_writer(out, &error)?)),
-            Self::Messages { .. } => events.message(&error),
+            Self::Completions { .. } => writer.write(None, |out| Ok(serde_json::to_writer(out, &error)?)),
+            Self::Messages { .. } => writer.message(&error),
         }
     }
 
@@ -182,8 +182,8 @@ impl Wire {
     }
 }
 
-fn choice(events: &mut Events<'_>, head: &str, delta: &str, finish_reason: &Value) {
-    events.write(None, |out| {
+fn choice(writer: &mut Writer<'_>, head: &str, delta: &str, finish_reason: &Value) {
+    writer.write(None, |out| {
         let choice =
             format!(r#"{head}"choices":[{{"index":0,"delta":{delta},"finish_reason":{finish_reason}}}]}}"#);
         out.extend_from_slice(choice.as_bytes());
