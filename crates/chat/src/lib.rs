@@ -206,6 +206,8 @@ async fn serve(bus: &Bus, resources: &Arc<Resources>) -> Result<(), bus::Subscri
         .guarded(operations::CANCEL_TURN, |s, caller, at, _| async move { s.cancel(caller, at.id()?).await })
         .await?
         .guarded(operations::FIND_TURN, |s, caller, _, by| async move { s.turn_by_key(caller, by).await })
+        .await?
+        .guarded(operations::LIST_MODELS, |s, _, _, _| async move { s.models() })
         .await?;
     Ok(())
 }

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use wire::{
     Branch, Conversation, ConversationEvent, ConversationId, Done, FaultCode, FindTurn, List,
-    ListConversations, ListMessages, Message, NewConversation, Page, ProjectId, PromptChoice, Turn, TurnId,
-    UpdateConversation,
+    ListConversations, ListMessages, Message, Model, NewConversation, Page, ProjectId, PromptChoice, Turn,
+    TurnId, UpdateConversation,
     operations::{LIST_CONVERSATIONS, LIST_MESSAGES},
     subject, template,
 };
@@ -67,6 +67,13 @@ impl Service {
             None if store.owns_project(caller, project).await? => Err(FaultCode::PromptNotFound.into()),
             None => Err(FaultCode::ProjectNotFound.into()),
         }
+    }
+
+    /// Lists the models. Every process has the same ones.
+    pub fn models(&self) -> Result<Page<Model>> {
+        let gateway = &self.resources.gateway;
+        let model = |name: &str| Model { name: name.to_owned(), default: name == gateway.default_model() };
+        Ok(Page::whole(gateway.models().map(model).collect()))
     }
 
     /// Shows a conversation.

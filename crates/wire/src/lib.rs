@@ -1,7 +1,7 @@
 //! The contract: what travels between clients, ingress and services. Data only: no I/O, no runtime.
 //!
 //! - [`ids`]: one type per kind of id
-//! - [`account`], [`credential`], [`project`], [`prompt`], [`conversation`], [`turn`]: requests and replies, the same over HTTP and NATS
+//! - [`account`], [`credential`], [`project`], [`prompt`], [`conversation`], [`turn`], [`model`]: requests and replies, the same over HTTP and NATS
 //! - [`event`]: the steps of a turn, and what happens in a conversation, told while they happen
 //! - [`fault`]: the one error that crosses the bus, and its table of codes
 //! - [`operations`]: every request there is, with its subject; [`operation`]: what an operation is
@@ -23,6 +23,7 @@ pub mod header;
 pub mod ids;
 pub mod limit;
 pub mod limits;
+pub mod model;
 pub mod operation;
 pub mod operations;
 pub mod owned;
@@ -47,6 +48,7 @@ pub use encoding::Encoding;
 pub use event::{ConversationEvent, TurnEvent};
 pub use fault::{Fault, FaultCode, FieldError, Problem};
 pub use ids::{ApiKeyId, ConversationId, Id, MessageId, NotAnId, ProjectId, PromptId, TurnId, UserId};
+pub use model::Model;
 pub use operation::{Operation, OperationInfo, Path, Service};
 pub use page::{List, ListPage, Page, Reply};
 pub use project::{Done, NewProject, Project, UpdateProject};

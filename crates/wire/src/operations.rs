@@ -2,7 +2,7 @@
 
 use crate::{
     Answer, ApiKey, ApiKeyProof, ChangePassword, ChooseVersion, Conversation, Done, FindTurn, Identity,
-    LabelPrompt, ListConversations, ListMessages, ListPage, LogIn, LogOut, Message, NewApiKey,
+    LabelPrompt, ListConversations, ListMessages, ListPage, LogIn, LogOut, Message, Model, NewApiKey,
     NewConversation, NewProject, NewPrompt, Nothing, Operation, OperationInfo, Page, Project, Prompt,
     PromptLabel, PromptVersion, Refresh, RegenerateTurn, Register, RenderPrompt, RenderedPrompt, Scope,
     SendMessage, Service, Session, SessionProof, ShownApiKey, Turn, UnlabelPrompt, UpdateConversation,
@@ -98,5 +98,6 @@ operations! {
         CANCEL_TURN(Nothing) -> Turn = "omnichat.v1.u.{user}.turns.{turn}.cancel", Chat, "Cancels a turn; one that has ended stays as it is.";
         REGENERATE_TURN(RegenerateTurn) -> Turn = "omnichat.v1.u.{user}.turns.{turn}.regenerate", Chat, "Asks for another answer to a turn's question; the reply is the new turn, completed.";
         FIND_TURN(FindTurn) -> Turn = "omnichat.v1.u.{user}.turns.find", Read, "Finds a turn by the key it was sent with.";
+        LIST_MODELS(Nothing) -> Page<Model> = "omnichat.v1.u.{user}.models.list", Read, "Lists the models that can be chosen, by their names.";
     }
 }

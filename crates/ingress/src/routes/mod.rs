@@ -3,6 +3,7 @@
 pub(crate) mod auth;
 pub(crate) mod conversations;
 pub(crate) mod description;
+pub(crate) mod models;
 pub(crate) mod play;
 pub(crate) mod projects;
 pub(crate) mod prompts;
@@ -110,6 +111,7 @@ pub(crate) const API: &[Route<Arc<Door>>] = &[
         .limit(Limit::Turns)
         .waits_for_turn()
         .or(&[ConversationNotFound]),
+    route!(GET "/models", models::list, Ask(&LIST_MODELS.info)),
     route!(GET "/ws", websocket::open, Switch(&websocket::SOCKET)),
     route!(GET "/openapi.json", description::document, Tell(&description::DOCUMENT)),
     route!(GET "/docs", description::page, Tell(&description::PAGE)),

@@ -22,6 +22,7 @@ mod isolation;
 mod key_rotation;
 mod limits;
 mod lists;
+mod models;
 mod nats_door;
 mod projects;
 mod prompts;

@@ -147,6 +147,7 @@ pub const OPERATIONS: &[Row] = &[
     row("CANCEL_TURN", "omnichat.v1.u.{user}.turns.{turn}.cancel", ""),
     row("REGENERATE_TURN", "omnichat.v1.u.{user}.turns.{turn}.regenerate", ""),
     read("FIND_TURN", "omnichat.v1.u.{user}.turns.find", r#"{"idempotency_key":"{key}"}"#),
+    read("LIST_MODELS", "omnichat.v1.u.{user}.models.list", ""),
 ];
 
 pub const ROUTES: &[Row] = &[
@@ -188,4 +189,5 @@ pub const ROUTES: &[Row] = &[
     read("GET", "/turns/{turn}/events", ""),
     row("POST", "/turns/{turn}/cancel", ""),
     row("POST", "/turns/{turn}/regenerate", ""),
+    read("GET", "/models", ""),
 ];
