@@ -31,6 +31,10 @@ pub struct Config {
     #[config(default = 3000, validate((0..=60_000).contains(hand_over_ms), "must be between 0 and 60000"))]
     pub hand_over_ms: u32,
 
+    /// How often providers are asked, where they can be, what calls have cost whose end nobody has seen, in seconds.
+    #[config(default = 10, validate((1..=3_600).contains(settle_every_s), "must be between 1 and 3600"))]
+    pub settle_every_s: u32,
+
     /// What was deleted is removed from the database after this many hours; until then nobody can read it.
     #[config(default = 24, validate((1..=8_760).contains(purge_after_hours), "must be between 1 and 8760"))]
     pub purge_after_hours: u32,

@@ -7,16 +7,16 @@ use std::{
 };
 
 use futures::FutureExt;
-use llm::{Answering, CallError, Event, FinishReason, Message, Prompt, Text};
+use llm::{Answering, CallError, Event, FinishReason, Message, NoPlace, Prompt, Report, Text};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
-use wire::{Fault, FaultCode, Settings, TurnEvent, TurnId, Usage, UserId, template};
+use wire::{CallStatus, Fault, FaultCode, Settings, TurnEvent, TurnId, UserId, template};
 
 use crate::{
     audience::Audience,
     conversation::{self, machine::Ended},
     error::fault_of_call,
-    model::{Completion, Opening},
+    model::{CallMade, Completion, Opening, call_id},
     resources::Resources,
 };
 
@@ -83,23 +83,15 @@ pub enum CallFailure {
     /// The provider's doing, or ours towards it.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// There is nobody to be asked, perhaps only just now.
+    #[error("no provider is asked: {0}")]
+    NoPlace(#[from] NoPlace),
     /// The prompt is gone, or cannot be filled in.
     #[error("the prompt cannot be used: {0}")]
     Prompt(Fault),
     /// The prompt could not be read.
     #[error("the prompt could not be read")]
     Database(#[from] sqlx::Error),
-}
-
-impl From<CallFailure> for Ended {
-    fn from(failure: CallFailure) -> Self {
-        match failure {
-            CallFailure::Call(error) => Self::Failed(fault_of_call(&error)),
-            // The provider was not called.
-            CallFailure::Prompt(fault) => Self::Failed(fault),
-            CallFailure::Database(_) => Self::NotMade,
-        }
-    }
 }
 
 /// What it needs.
@@ -131,9 +123,7 @@ impl Actor for Generation {
         state: &mut Arguments,
     ) -> Result<(), ActorProcessingErr> {
         let turn = job.turn;
-        let (user, told, said) = (job.user, job.told, String::new());
-        let audience = job.audience.clone();
-        let mut call = Call { resources: &state.resources, user, turn, told, audience, said };
+        let mut call = Call::new(&state.resources, &job);
         let mut system = job.system.clone();
         let (_never, nothing) = oneshot::channel();
         let stop = std::mem::replace(&mut job.stop, nothing);
@@ -143,14 +133,7 @@ impl Actor for Generation {
             result = call.run(*job, &mut system) => Some(result),
             _ = stop => None,
         };
-        let ended = match result {
-            Some(Ok(completion)) => Ended::Completed(completion),
-            Some(Err(failure)) => {
-                tracing::warn!(%turn, error = %failure, "the model gave no answer");
-                failure.into()
-            }
-            None => Ended::Stopped(std::mem::take(&mut call.said)),
-        };
+        let ended = call.ended(result).await;
         let generated = Generated { turn, ended, system, told: call.told };
         state.conversation.cast(conversation::Message::Generated(Box::new(generated)))?;
         Ok(())
@@ -161,21 +144,93 @@ struct Call<'a> {
     resources: &'a Resources,
     user: UserId,
     turn: TurnId,
+    attempt: i16,
+    /// As it is configured.
+    model: String,
     told: u64,
     audience: Audience,
+    /// From when its place at a provider is sure.
+    answering: Option<Answering>,
     /// What the model has said so far.
     said: String,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    fn new(resources: &'a Resources, job: &Job) -> Self {
+        Self {
+            resources,
+            user: job.user,
+            turn: job.turn,
+            attempt: job.attempt,
+            model: job.model.clone(),
+            told: job.told,
+            audience: job.audience.clone(),
+            answering: None,
+            said: String::new(),
+        }
+    }
+
+    /// What became of it; none: it was told to stop. What the call was, and took, is kept before anybody hears of its end.
+    async fn ended(&mut self, result: Option<Result<Completion, CallFailure>>) -> Ended {
+        let turn = self.turn;
+        if let Some(Err(failure)) = &result {
+            tracing::warn!(%turn, attempt = self.attempt, error = %failure, "the model gave no answer");
+        }
+        // Dropped here: that closes the connection.
+        let report = self.answering.take().map(|answering| answering.report());
+        match (result, report) {
+            (Some(Ok(completion)), _) => {
+                if completion.report.estimated {
+                    self.record(CallStatus::Completed, None, completion.report.clone()).await;
+                }
+                self.count(&completion.report, CallStatus::Completed);
+                Ended::Completed(completion)
+            }
+            (Some(Err(CallFailure::Call(error))), Some(report)) => {
+                let fault = fault_of_call(&error);
+                let retry = self.resources.gateway.retry(&self.model, self.attempt as u32, &report, &error);
+                self.count(&report, CallStatus::Failed);
+                self.record(CallStatus::Failed, Some(fault.code), report).await;
+                match retry {
+                    Some(wait) => Ended::Passing(fault, wait),
+                    None => Ended::Failed(fault),
+                }
+            }
+            (Some(Err(CallFailure::NoPlace(NoPlace { error, wait }))), _) => match wait {
+                Some(wait) => Ended::Waiting(fault_of_call(&error), wait),
+                None => Ended::Refused(fault_of_call(&error)),
+            },
+            (Some(Err(CallFailure::Call(error))), None) => Ended::Refused(fault_of_call(&error)),
+            (Some(Err(CallFailure::Prompt(fault))), _) => Ended::Refused(fault),
+            (Some(Err(CallFailure::Database(_))), _) => Ended::NotMade,
+            (None, report) => {
+                if let Some(report) = report {
+                    self.count(&report, CallStatus::Stopped);
+                    self.record(CallStatus::Stopped, None, report).await;
+                }
+                Ended::Stopped(std::mem::take(&mut self.said))
+            }
+        }
+    }
+
+    fn count(&self, report: &Report, status: CallStatus) {
+        let provider = report.provider.clone();
+        metrics::counter!("omnichat_provider_calls_total", "provider" => provider, "status" => status.name())
+            .increment(1);
+        for (provider, keys) in self.resources.gateway.resting() {
+            let provider = provider.to_owned();
+            metrics::gauge!("omnichat_provider_keys_resting", "provider" => provider).set(keys as f64);
+        }
+    }
+
+    async fn record(&self, status: CallStatus, fault: Option<FaultCode>, report: Report) {
+        let call = CallMade { turn: self.turn, attempt: self.attempt, status, fault, report };
+        self.resources.record_call(&call).await;
+    }
+
     async fn run(&mut self, job: Job, system: &mut System) -> Result<Completion, CallFailure> {
-        let attempt = job.attempt;
+        let attempt = self.attempt;
         self.open(system).await?;
-        let begun = match attempt {
-            1 => TurnEvent::Started { turn_id: self.turn, attempt, model: job.model.clone() },
-            _ => TurnEvent::Restarted { turn_id: self.turn, attempt },
-        };
-        self.tell(begun).await;
         let mut messages = Vec::with_capacity(job.messages.len() + 1);
         if let System::Known(_, text) = system {
             messages.push(Message::system(text.clone()));
@@ -185,14 +240,32 @@ impl Call<'_> {
             model: job.model,
             messages,
             settings: settings(job.settings),
-            call_id: format!("{}:{attempt}", self.turn),
+            call_id: call_id(self.turn, attempt),
             traceparent: job.traceparent,
         };
+        let reserved = self.resources.gateway.reserve(prompt, attempt as u32).await?;
+        self.answering = Some(reserved);
+        let begun = match attempt {
+            1 => TurnEvent::Started { turn_id: self.turn, attempt, model: self.model.clone() },
+            _ => TurnEvent::Restarted { turn_id: self.turn, attempt },
+        };
+        self.tell(begun).await;
         let started = Instant::now();
-        let answering = self.resources.gateway.call(prompt).await?;
-        let completion = self.listen(attempt, answering).await?;
+        self.begin().await?;
+        let completion = self.listen().await?;
         metrics::histogram!("omnichat_provider_call_seconds").record(started.elapsed().as_secs_f64());
         Ok(completion)
+    }
+
+    /// What the provider calls the call is kept before any of the answer is read: if we die then, it can still be asked.
+    async fn begin(&mut self) -> Result<(), CallFailure> {
+        let Some(answering) = &mut self.answering else { return Err(CallError::Truncated.into()) };
+        answering.begin().await?;
+        if let Some(id) = answering.generation_id() {
+            let provider = answering.provider();
+            self.resources.record_generation(self.turn, self.attempt, provider, id).await;
+        }
+        Ok(())
     }
 
     /// Reads the prompt and fills it in. One that is gone is missed, not left out.
@@ -210,10 +283,12 @@ impl Call<'_> {
 
     /// Gathers the answer, telling it in frames of some 40 ms; the first at once, if somebody asked for steps. Otherwise an
     /// answer that comes whole within the first frame is not told in parts at all: the completed event carries it.
-    async fn listen(&mut self, attempt: i16, mut answering: Answering) -> Result<Completion, CallFailure> {
+    async fn listen(&mut self) -> Result<Completion, CallFailure> {
+        let attempt = self.attempt;
         let mut shown = 0;
         let mut frame_due: Option<tokio::time::Instant> = None;
         loop {
+            let Some(answering) = &mut self.answering else { return Err(CallError::Truncated.into()) };
             // Of what has come already there is often more: for that no timer is set.
             let event = match (answering.next().now_or_never(), frame_due) {
                 (Some(event), _) => Some(event?),
@@ -233,7 +308,7 @@ impl Call<'_> {
                     if shown > 0 && shown < self.said.len() {
                         self.tell(TurnEvent::delta(attempt, &self.said, shown)).await;
                     }
-                    return Ok(completion(std::mem::take(&mut self.said), finish));
+                    return self.completion(finish.reason).ok_or(CallError::Truncated.into());
                 }
                 None => {}
             }
@@ -247,30 +322,22 @@ impl Call<'_> {
         }
     }
 
+    fn completion(&mut self, reason: FinishReason) -> Option<Completion> {
+        Some(Completion {
+            text: std::mem::take(&mut self.said).into(),
+            finish_reason: match reason {
+                FinishReason::Stop => "stop",
+                FinishReason::Length => "length",
+            },
+            report: self.answering.take()?.report(),
+        })
+    }
+
     async fn tell(&mut self, event: TurnEvent) {
         self.told += 1;
         let bus = &self.resources.bus;
         bus.tell(self.user, self.turn, self.told, &event).await;
         self.audience.tell(bus, &event).await;
-    }
-}
-
-fn completion(text: String, finish: llm::Finish) -> Completion {
-    Completion {
-        text: text.into(),
-        finish_reason: match finish.reason {
-            FinishReason::Stop => "stop",
-            FinishReason::Length => "length",
-        },
-        provider: finish.provider,
-        model: finish.model,
-        usage: finish.usage.map(|usage| Usage {
-            prompt_tokens: usage.prompt_tokens,
-            completion_tokens: usage.completion_tokens,
-            total_tokens: usage.prompt_tokens.saturating_add(usage.completion_tokens),
-        }),
-        first_token_ms: finish.timings.first_token_ms,
-        total_ms: finish.timings.total_ms,
     }
 }
 

@@ -11,6 +11,7 @@
 //! - [`stops`]: stops a turn that is cancelled, or whose conversation is deleted, wherever it runs
 //! - [`rescue`]: finds what nobody has in hand
 //! - [`dead_letters`]: turns that were given up, for operators
+//! - `settlement`: asks providers what calls have cost whose end nobody has seen
 //! - [`purge`]: removes for good what was deleted
 //! - [`service`]: all other requests; [`store`]: SQL and rows; [`model`]: turns and outcomes
 //! - [`error`]: the errors, and their one translation to faults
@@ -33,6 +34,7 @@ pub mod rescue;
 pub mod residents;
 pub mod resources;
 pub mod service;
+mod settlement;
 pub mod stops;
 pub mod store;
 pub mod worker;
@@ -60,6 +62,22 @@ pub const METRICS: &[Metric] = &[
     Metric::counter("omnichat_turns_finished_total", "Turns whose outcome was stored, by fault code or ok."),
     Metric::histogram("omnichat_turn_seconds", "Time from acceptance (or rescue) to the stored outcome."),
     Metric::histogram("omnichat_provider_call_seconds", "Time of completed calls to providers."),
+    Metric::counter(
+        "omnichat_provider_calls_total",
+        "Calls to providers that have ended, by provider and how.",
+    ),
+    Metric::gauge(
+        "omnichat_provider_keys_resting",
+        "Keys that are not used for a while, as their calls fail.",
+    ),
+    Metric::counter(
+        "omnichat_calls_unrecorded_total",
+        "Calls of which an account was lost for want of Postgres.",
+    ),
+    Metric::counter(
+        "omnichat_calls_settled_total",
+        "Calls whose provider was asked later what they had cost.",
+    ),
     Metric::counter("omnichat_redeliveries_total", "Deliveries of turns that were in hand already."),
     Metric::counter(
         "omnichat_replies_resent_total",
@@ -142,6 +160,7 @@ pub async fn start(
         .await
         .map_err(subscribe_error)?;
     purge::start(&resources, pool);
+    settlement::start(&resources);
     front::start(&resources, &sections.limits, partitions.count()).await.map_err(subscribe_error)?;
     serve(bus, &resources).await.map_err(subscribe_error)?;
     bus.introduce(wire::Service::Chat).await.map_err(subscribe_error)

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use llm::Report;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 use wire::{
-    Answer, ConversationId, Fault, FaultCode, Message, MessageId, Problem, PromptId, Role, SendMessage,
-    Settings, TurnEvent, TurnId, TurnKind, Usage, UserId,
+    Answer, CallStatus, ConversationId, Fault, FaultCode, Message, MessageId, Problem, PromptId, Role,
+    SendMessage, Settings, TurnEvent, TurnId, TurnKind, Usage, UserId,
     check::{Checks, Request},
 };
 
@@ -173,6 +174,8 @@ pub struct Outcome {
     pub seq: i64,
     /// The message that is answered.
     pub user_message: MessageId,
+    /// Calls to providers that were, or may have been, made for it; the last one gave the answer, if there is one.
+    pub attempts: i16,
     /// How it ended.
     pub ending: Ending,
     /// When.
@@ -199,16 +202,41 @@ pub struct Completion {
     pub text: Arc<str>,
     /// `stop` or `length`.
     pub finish_reason: &'static str,
-    /// Who answered.
-    pub provider: String,
-    /// With which model.
-    pub model: String,
+    /// The call that gave it.
+    pub report: Report,
+}
+
+impl Completion {
     /// What it took, as the provider counted.
-    pub usage: Option<Usage>,
-    /// Milliseconds from the call to the first token, and to the end.
-    pub first_token_ms: u64,
-    /// See `first_token_ms`.
-    pub total_ms: u64,
+    pub fn usage(&self) -> Option<Usage> {
+        self.report.usage.filter(|_| !self.report.estimated).map(usage)
+    }
+}
+
+/// Tokens as the contract counts them.
+fn usage(usage: llm::Usage) -> Usage {
+    let llm::Usage { prompt_tokens, completion_tokens } = usage;
+    Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens.saturating_add(completion_tokens) }
+}
+
+/// Names a call at the provider.
+pub fn call_id(turn: TurnId, attempt: i16) -> String {
+    format!("{turn}:{attempt}")
+}
+
+/// A call to a provider of which no outcome tells, or not all.
+#[derive(Debug)]
+pub struct CallMade {
+    /// For which turn.
+    pub turn: TurnId,
+    /// Counts from 1.
+    pub attempt: i16,
+    /// How it ended.
+    pub status: CallStatus,
+    /// Why it failed.
+    pub fault: Option<FaultCode>,
+    /// What it was, and took.
+    pub report: Report,
 }
 
 impl Outcome {
@@ -230,9 +258,9 @@ impl Outcome {
                 answer_seq: self.answer_seq(),
                 text: completion.text.to_string(),
                 finished_at: self.finished_at,
-                usage: completion.usage,
+                usage: completion.usage(),
                 finish_reason: completion.finish_reason.to_owned(),
-                model: completion.model.clone(),
+                model: completion.report.model.clone(),
             })),
         }
     }

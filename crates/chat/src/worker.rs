@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bus::{Cluster, Partitions};
@@ -22,6 +22,8 @@ use crate::{
 const RESTART: Duration = Duration::from_secs(1);
 /// How often the shares are looked at when nobody comes or goes: a partition may have ended.
 const LOOK: Duration = Duration::from_secs(1);
+/// By then a worker has heard all others.
+const ACQUAINTANCE: Duration = Duration::from_secs(1);
 /// Partitions that are taken within this time are searched for open turns together.
 const GATHER: Duration = Duration::from_millis(50);
 
@@ -69,6 +71,7 @@ pub struct State {
     /// Those that were taken, and not searched for open turns yet.
     taken: Vec<i16>,
     draining: bool,
+    since: Instant,
 }
 
 impl Actor for Worker {
@@ -91,6 +94,8 @@ impl Actor for Worker {
         myself.send_interval(LOOK, || Message::Look);
         myself.cast(Message::Look)?;
         rescue::watch(&of.resources, myself);
+        // Until then it may take itself for the only one, and the limits of the providers for its own.
+        of.resources.gateway.divide(0);
         let members = of.cluster.members();
         let (running, numbers) = (HashMap::new(), HashMap::new());
         Ok(State {
@@ -103,6 +108,7 @@ impl Actor for Worker {
             resting: BTreeSet::new(),
             taken: Vec::new(),
             draining: false,
+            since: Instant::now(),
         })
     }
 
@@ -176,6 +182,9 @@ impl State {
             false => assignment::share_of(&self.resources.worker, &members, self.partitions.count()),
         };
         metrics::gauge!("omnichat_workers_alive").set(members.len() as f64);
+        if self.since.elapsed() >= ACQUAINTANCE {
+            self.resources.gateway.divide(u32::try_from(members.len()).unwrap_or(u32::MAX));
+        }
         self.resources.holdings.want(share.len());
         // With nobody to hand over to, what runs may take as long as the process has.
         let within = (members.len() > 1).then(|| self.resources.config.hand_over());

@@ -60,7 +60,7 @@ impl Counts {
     }
 
     /// None unless both are known.
-    fn usage(self) -> Option<Usage> {
+    pub(crate) fn usage(self) -> Option<Usage> {
         Some(Usage { prompt_tokens: self.prompt_tokens?, completion_tokens: self.completion_tokens? })
     }
 }
@@ -93,6 +93,16 @@ impl Answer {
             return Err(CallError::TooLarge);
         }
         Ok(Some(text))
+    }
+
+    /// Bytes of text that have come.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What the provider has counted so far.
+    pub(crate) fn counts(&self) -> Counts {
+        self.usage
     }
 
     /// Has no text come?

@@ -1,15 +1,18 @@
 //! An answer as it comes.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use reqwest::Response;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::{
     answer::{Answer, FinishReason, Piece, Usage},
     deadlines::{Deadlines, Stage},
-    error::CallError,
+    error::{CallError, Phase},
+    limiter::Seat,
+    prompt::Prompt,
+    report::{Report, tokens_of},
+    route::Place,
     sse,
 };
 
@@ -40,76 +43,178 @@ pub struct Finish {
     pub timings: Timings,
 }
 
-/// Where a call's time went: milliseconds since its start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Where a call's time went, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timings {
-    /// Until the provider began to respond.
-    pub response_ms: u64,
-    /// Until the first text.
-    pub first_token_ms: u64,
-    /// Until the explicit finish.
+    /// Before it was sent.
+    pub queue_ms: u64,
+    /// From then until the provider began to respond, the connection included; none if it never did.
+    pub response_ms: Option<u64>,
+    /// From then until the first text; none if there never was one.
+    pub first_token_ms: Option<u64>,
+    /// From then until its end: the explicit finish, or the failure, or now.
     pub total_ms: u64,
 }
 
 /// An answer being generated. Dropping it closes the provider's connection, so that the provider stops.
 pub struct Answering {
-    /// None once the answer is over.
-    response: Option<Response>,
+    place: Place,
+    body: Body,
     events: sse::Parser,
-    decode: Decode,
     answer: Answer,
     deadlines: Deadlines,
-    response_ms: u64,
-    first_token_ms: Option<u64>,
-    finished_ms: Option<u64>,
-    provider: Arc<str>,
-    model: String,
+    /// Its place among the calls that the key's limits allow.
+    seat: Seat,
+    reserved: Instant,
+    timings: Timings,
+    /// Set once the call is over.
+    ended_ms: Option<u64>,
+    consumed: Consumed,
+    prompt_bytes: usize,
+    generation_id: Option<String>,
+}
+
+enum Body {
+    Unsent(Box<Prompt>),
+    Open(Response),
+    Over,
+}
+
+/// What the provider may have done for us so far.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Consumed {
+    /// It was not reached, or it refused.
+    Nothing,
+    /// It has the prompt.
+    Something,
 }
 
 impl Answering {
-    /// Reads the body of `response`, whose head has come just now.
-    pub(crate) fn new(
-        response: Response,
-        decode: Decode,
-        mut deadlines: Deadlines,
-        provider: Arc<str>,
-        model: String,
-    ) -> Self {
-        deadlines.advance(Stage::FirstToken);
+    /// Nothing is sent yet.
+    pub(crate) fn new(place: Place, seat: Seat, prompt: Prompt, reserved: Instant) -> Self {
+        let deadlines = Deadlines::start(&place.provider.timeouts);
         Self {
-            response: Some(response),
+            place,
+            prompt_bytes: prompt.text_bytes(),
+            body: Body::Unsent(Box::new(prompt)),
             events: sse::Parser::default(),
-            decode,
             answer: Answer::default(),
-            response_ms: deadlines.elapsed_ms(),
-            first_token_ms: None,
-            finished_ms: None,
             deadlines,
-            provider,
-            model,
+            seat,
+            reserved,
+            timings: Timings::default(),
+            ended_ms: None,
+            consumed: Consumed::Nothing,
+            generation_id: None,
         }
     }
 
-    /// The next piece of the answer, or its end. Safe to cancel: nothing is lost. After [`Event::Finished`] or an error
-    /// there is nothing more, and it says [`CallError::Truncated`].
+    /// Sends the prompt, unless that was done already; returns once the provider has begun to answer. Takes at most its
+    /// `first_token_ms`. Dropping the future closes the connection and ends the call.
+    pub async fn begin(&mut self) -> Result<(), CallError> {
+        let prompt = match std::mem::replace(&mut self.body, Body::Over) {
+            Body::Unsent(prompt) => prompt,
+            begun => {
+                self.body = begun;
+                return Ok(());
+            }
+        };
+        self.timings.queue_ms = self.reserved.elapsed().as_millis() as u64;
+        self.deadlines = Deadlines::start(&self.place.provider.timeouts);
+        self.consumed = Consumed::Something;
+        let Place { provider, pass, model, .. } = &self.place;
+        let sent = self.deadlines.within(provider.send(pass.key(), &prompt, model)).await;
+        match sent.and_then(|sent| sent) {
+            Ok(response) => {
+                self.generation_id = self.place.provider.generation_id(&response);
+                self.timings.response_ms = Some(self.deadlines.elapsed_ms());
+                self.deadlines.advance(Stage::FirstToken);
+                self.body = Body::Open(response);
+                Ok(())
+            }
+            Err(error) => {
+                self.consumed = consumed_before(&error);
+                Err(self.fail(error))
+            }
+        }
+    }
+
+    /// The next piece of the answer, or its end. Safe to cancel once the call has begun: nothing is lost. After
+    /// [`Event::Finished`] or an error there is nothing more, and it says [`CallError::Truncated`].
     pub async fn next(&mut self) -> Result<Event, CallError> {
-        if self.response.is_none() {
+        self.begin().await?;
+        if matches!(self.body, Body::Over) {
             return Err(CallError::Truncated);
         }
-        let event = self.read_on().await;
-        if !matches!(event, Ok(Event::Delta(_))) {
-            self.response = None;
+        match self.read_on().await {
+            Ok(Event::Delta(text)) => {
+                self.place.pass.works();
+                Ok(Event::Delta(text))
+            }
+            Ok(finished) => {
+                self.body = Body::Over;
+                self.place.pass.works();
+                Ok(finished)
+            }
+            Err(error) => Err(self.fail(error)),
         }
-        event
+    }
+
+    /// The provider that is asked, as in [`Config::providers`](crate::Config::providers).
+    pub fn provider(&self) -> &str {
+        &self.place.provider.name
+    }
+
+    /// The provider's own id of the call, once it has begun to answer.
+    pub fn generation_id(&self) -> Option<&str> {
+        self.generation_id.as_deref()
+    }
+
+    /// What is known of the call at this moment: while it runs, after it failed, and after its end.
+    pub fn report(&self) -> Report {
+        let Place { provider, model, prices, .. } = &self.place;
+        let counts = self.answer.counts();
+        let usage = Usage {
+            prompt_tokens: counts.prompt_tokens.unwrap_or_else(|| tokens_of(self.prompt_bytes)),
+            completion_tokens: match (counts.completion_tokens, self.answer.is_finished()) {
+                (Some(tokens), true) => tokens,
+                // A count that came before the end is of what had been generated until then.
+                (tokens, _) => tokens.unwrap_or_default().max(tokens_of(self.answer.bytes())),
+            },
+        };
+        let usage = (self.consumed == Consumed::Something).then_some(usage);
+        Report {
+            provider: provider.name.as_ref().to_owned(),
+            model: model.clone(),
+            generation_id: self.generation_id.clone(),
+            usage,
+            estimated: usage.is_some() && !(self.answer.is_finished() && counts.usage().is_some()),
+            cost_micros: prices.map(|prices| usage.map_or(0, |usage| prices.cost_micros(&usage))),
+            timings: Timings {
+                total_ms: self.ended_ms.unwrap_or_else(|| match self.consumed {
+                    Consumed::Nothing => 0,
+                    Consumed::Something => self.deadlines.elapsed_ms(),
+                }),
+                ..self.timings
+            },
+        }
+    }
+
+    fn fail(&mut self, error: CallError) -> CallError {
+        self.body = Body::Over;
+        self.ended_ms.get_or_insert(self.deadlines.elapsed_ms());
+        self.place.pass.failed(&error);
+        error
     }
 
     async fn read_on(&mut self) -> Result<Event, CallError> {
+        let decode = self.place.provider.decode();
         loop {
             while let Some(data) = self.events.next().map_err(|_| CallError::TooLarge)? {
                 if self.deadlines.stage() == Stage::End {
                     continue;
                 }
-                let piece = (self.decode)(data)?;
+                let piece = decode(data)?;
                 let stage = stage_after(&piece);
                 let text = self.answer.add(piece)?;
                 self.note(stage);
@@ -131,10 +236,10 @@ impl Answering {
     fn note(&mut self, stage: Stage) {
         let now_ms = self.deadlines.elapsed_ms();
         if !self.answer.is_empty() {
-            self.first_token_ms.get_or_insert(now_ms);
+            self.timings.first_token_ms.get_or_insert(now_ms);
         }
         if self.answer.is_finished() {
-            self.finished_ms.get_or_insert(now_ms);
+            self.ended_ms.get_or_insert(now_ms);
         }
         self.deadlines.advance(stage);
     }
@@ -142,7 +247,7 @@ impl Answering {
     /// More of the body; `None` at its end. Once the explicit finish has come, whatever happens is an end: it can cost
     /// the usage, not the answer.
     async fn bytes(&mut self) -> Result<Option<Bytes>, CallError> {
-        let response = self.response.as_mut().ok_or(CallError::Truncated)?;
+        let Body::Open(response) = &mut self.body else { return Err(CallError::Truncated) };
         let read = match self.deadlines.within(response.chunk()).await {
             Ok(read) => read.map_err(|_| CallError::Truncated),
             Err(late) => Err(late),
@@ -159,18 +264,33 @@ impl Answering {
 
     fn finish(&mut self) -> Result<Event, CallError> {
         let (reason, usage) = self.answer.close()?;
-        let timings = Timings {
-            response_ms: self.response_ms,
-            first_token_ms: self.first_token_ms.unwrap_or_default(),
-            total_ms: self.finished_ms.unwrap_or_default(),
-        };
+        let report = self.report();
         Ok(Event::Finished(Finish {
             reason,
             usage,
-            provider: self.provider.as_ref().to_owned(),
-            model: std::mem::take(&mut self.model),
-            timings,
+            provider: report.provider,
+            model: report.model,
+            timings: report.timings,
         }))
+    }
+}
+
+/// What it has taken is counted against the limits of its key.
+impl Drop for Answering {
+    fn drop(&mut self) {
+        let usage = self.report().usage;
+        let (prompt, answer) = usage.map_or((0, 0), |usage| (usage.prompt_tokens, usage.completion_tokens));
+        self.seat.used(prompt, answer);
+    }
+}
+
+/// What a provider may have done for a call that failed before it began to answer.
+fn consumed_before(error: &CallError) -> Consumed {
+    match error {
+        // It may be at work; or have been, when the connection broke.
+        CallError::TimedOut(Phase::FirstToken | Phase::Idle | Phase::Total) => Consumed::Something,
+        CallError::Unavailable(why) if *why == CallError::BROKEN => Consumed::Something,
+        _ => Consumed::Nothing,
     }
 }
 

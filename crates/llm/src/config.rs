@@ -18,7 +18,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::private_host::is_private;
+use crate::{breaker::BreakerConfig, limiter::Limits, price::Prices, private_host::is_private};
 
 /// No deadline may be longer: an hour.
 const TIMEOUT_MS_MAX: u64 = 3_600_000;
@@ -50,12 +50,44 @@ pub struct ProviderConfig {
     /// The key itself, as found there.
     #[serde(default, skip_serializing)]
     pub api_key: Option<SecretString>,
+    /// Several keys in place of one, over which the calls are spread.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyConfig>,
     /// Allow plain http, and addresses of this machine or a private network.
     #[serde(default)]
     pub allow_insecure: bool,
+    /// Whether the provider, if it can be asked about a call, knows it also by the id that we gave it (`X-Client-Request-Id`).
+    #[serde(default)]
+    pub knows_call_ids: bool,
     /// When to give up.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// When a key is not used for a while, as its calls fail.
+    #[serde(default)]
+    pub breaker: BreakerConfig,
+    /// What the provider allows to each key.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// One of several keys of a provider.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyConfig {
+    /// The environment variable that holds it.
+    pub api_key_env: String,
+    /// The key itself, as found there.
+    #[serde(default, skip_serializing)]
+    pub api_key: Option<SecretString>,
+    /// Its part of the calls, relative to the others: 1 to 1,000.
+    #[serde(default = "KeyConfig::usual_weight")]
+    pub weight: u32,
+}
+
+impl KeyConfig {
+    const fn usual_weight() -> u32 {
+        1
+    }
 }
 
 impl ProviderConfig {
@@ -66,8 +98,12 @@ impl ProviderConfig {
             base_url: base_url.into(),
             api_key_env: None,
             api_key: None,
+            keys: Vec::new(),
             allow_insecure: false,
+            knows_call_ids: false,
             timeouts: Timeouts::default(),
+            breaker: BreakerConfig::default(),
+            limits: Limits::default(),
         }
     }
 }
@@ -109,21 +145,41 @@ impl Default for Timeouts {
 }
 
 /// A model as users see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Who serves it, best first. Only the first is asked.
+    /// Who serves it, best first. A call that failed is repeated at the next one.
     pub route: Vec<RouteStep>,
+    /// What it costs, where the step of the route says nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prices: Option<Prices>,
+}
+
+impl ModelConfig {
+    /// A model served so, without prices.
+    pub fn new(route: impl Into<Vec<RouteStep>>) -> Self {
+        Self { route: route.into(), prices: None }
+    }
 }
 
 /// One provider's name for a model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteStep {
     /// A name of [`Config::providers`].
     pub provider: String,
     /// The model's name there.
     pub model: String,
+    /// What it costs there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prices: Option<Prices>,
+}
+
+impl RouteStep {
+    /// This model of this provider, at the model's prices.
+    pub fn new(provider: impl Into<String>, model: impl Into<String>) -> Self {
+        Self { provider: provider.into(), model: model.into(), prices: None }
+    }
 }
 
 /// A setting that cannot work. Names the key, never its value.
@@ -157,6 +213,19 @@ impl Config {
             provider.timeouts.check().map_err(|field| {
                 ConfigError::new(key(&format!("timeouts.{field}")), "must be between 1 and 3600000 ms")
             })?;
+            provider
+                .breaker
+                .check()
+                .map_err(|(field, problem)| ConfigError::new(key(&format!("breaker.{field}")), problem))?;
+            if provider.keys.iter().any(|key| !(1..=1_000).contains(&key.weight)) {
+                return Err(ConfigError::new(key("keys.weight"), "must be between 1 and 1000"));
+            }
+            if !provider.keys.is_empty() && provider.api_key_env.is_some() {
+                return Err(ConfigError::new(
+                    key("keys"),
+                    "takes the place of api_key_env; give one of them",
+                ));
+            }
         }
         for (name, model) in &self.models {
             let key = format!("models.{name}.route");
@@ -165,6 +234,11 @@ impl Config {
             }
             if model.route.iter().any(|step| !self.providers.contains_key(&step.provider)) {
                 return Err(ConfigError::new(key, "names a provider that has no [providers.<name>] table"));
+            }
+            let prices = model.route.iter().filter_map(|step| step.prices).chain(model.prices);
+            if prices.into_iter().any(|prices| !prices.are_sane()) {
+                let key = format!("models.{name}.prices");
+                return Err(ConfigError::new(key, "must be between 0 and 1000000 for a million tokens"));
             }
         }
         if !self.models.contains_key(&self.default_model) {

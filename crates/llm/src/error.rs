@@ -88,6 +88,11 @@ impl fmt::Display for Phase {
     }
 }
 
+impl CallError {
+    /// Why a provider was unavailable that had the request, or part of it.
+    pub(crate) const BROKEN: &str = "it broke the connection before it answered";
+}
+
 /// Nothing was answered: why, in our own words (the error's own text may hold the address with all its parts).
 impl From<reqwest::Error> for CallError {
     fn from(error: reqwest::Error) -> Self {
@@ -95,7 +100,7 @@ impl From<reqwest::Error> for CallError {
             return Self::InvalidPrompt("it does not make an HTTP request");
         }
         if !error.is_connect() {
-            return Self::Unavailable("it broke the connection before it answered");
+            return Self::Unavailable(Self::BROKEN);
         }
         if error.is_timeout() {
             return Self::TimedOut(Phase::Connect);

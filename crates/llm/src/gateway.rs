@@ -1,25 +1,26 @@
 //! From a model's name to the provider that serves it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout};
 
 use crate::{
+    account::Account,
     answering::Answering,
     config::{Config, ConfigError},
     error::CallError,
     prompt::Prompt,
     provider::Provider,
+    report::{Report, tokens_of},
+    retry,
+    route::{NoPlace, Route, Step},
 };
 
 /// All configured models behind one door. Cheap to share behind an `Arc`; holds the pools of connections.
 pub struct Gateway {
-    models: BTreeMap<String, Vec<Step>>,
+    models: BTreeMap<String, Route>,
+    providers: Vec<Arc<Provider>>,
     default_model: String,
-}
-
-/// Who serves a model, under which name.
-struct Step {
-    provider: Arc<Provider>,
-    model: String,
 }
 
 impl Gateway {
@@ -37,11 +38,12 @@ impl Gateway {
         for (name, model) in &config.models {
             let steps = model.route.iter().filter_map(|step| {
                 let provider = Arc::clone(providers.get(step.provider.as_str())?);
-                Some(Step { provider, model: step.model.clone() })
+                Some(Step { provider, model: step.model.clone(), prices: step.prices.or(model.prices) })
             });
-            models.insert(name.clone(), steps.collect());
+            models.insert(name.clone(), Route { steps: steps.collect() });
         }
-        Ok(Self { models, default_model: config.default_model.clone() })
+        let providers = providers.into_values().collect();
+        Ok(Self { models, providers, default_model: config.default_model.clone() })
     }
 
     /// The names of all models, sorted.
@@ -65,12 +67,115 @@ impl Gateway {
         self.models().max_by_key(likeness).filter(|name| likeness(name) > 700)
     }
 
-    /// Asks a model. Returns once its provider has begun to answer; what follows comes from [`Answering::next`]. Takes
-    /// at most the provider's `first_token_ms`. Dropping the future closes the connection.
+    /// Asks a model, for the first time. Returns once its provider has begun to answer; what follows comes from
+    /// [`Answering::next`]. Takes at most the provider's `first_token_ms`. Dropping the future closes the connection.
     pub async fn call(&self, prompt: Prompt) -> Result<Answering, CallError> {
-        match self.models.get(&prompt.model).and_then(|steps| steps.first()) {
-            Some(step) => step.provider.start(&prompt, &step.model).await,
-            None => Err(CallError::UnknownModel(prompt.model)),
+        let mut answering = self.reserve(prompt, 1).await.map_err(|refused| refused.error)?;
+        answering.begin().await?;
+        Ok(answering)
+    }
+
+    /// A call that may be made: the `attempt`th for this answer, from 1. Nothing is sent yet, so what is to be made
+    /// durable before can be. Along a route each attempt goes one step further than the one before, round and round, and
+    /// passes over what rests because its calls failed. Waits in line as long as the limits of the key demand, up to the
+    /// provider's `total_ms`; dropping the future leaves the line.
+    ///
+    /// # Errors
+    /// There is no such model; or all that serve it rest: why the first one does, and when to ask again; or the line was
+    /// too long.
+    pub async fn reserve(&self, prompt: Prompt, attempt: u32) -> Result<Answering, NoPlace> {
+        let since = Instant::now();
+        let Some(route) = self.models.get(&prompt.model) else {
+            return Err(NoPlace { error: CallError::UnknownModel(prompt.model), wait: None });
+        };
+        let place = route.place(attempt)?;
+        let patience = Duration::from_millis(place.provider.timeouts.total_ms);
+        let seat =
+            place.pass.key().limiter().seat(tokens_of(prompt.text_bytes()), prompt.settings.max_tokens);
+        match timeout(patience, seat).await {
+            Ok(seat) => Ok(Answering::new(place, seat, prompt, since)),
+            Err(_) => Err(NoPlace { error: CallError::Busy { retry_after: None }, wait: None }),
+        }
+    }
+
+    /// The limits of the providers' keys hold for so many processes together, this one included; each takes its part. 0: it is not
+    /// known yet, and whoever is limited waits. To begin with it is 1.
+    pub fn divide(&self, processes: u32) {
+        self.providers.iter().for_each(|provider| provider.divide(processes));
+    }
+
+    /// How many keys of each provider rest just now, as their calls fail.
+    pub fn resting(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.providers.iter().map(|provider| (provider.name.as_ref(), provider.resting()))
+    }
+
+    /// The names of the providers, and then of the models served by them, that can be asked about a call, by their own id of it
+    /// or, if there is none, by ours.
+    pub fn accountable(&self, by_own_id: bool) -> (Vec<&str>, Vec<&str>) {
+        let own = by_own_id.then_some("");
+        let (mut providers, mut models) = (Vec::new(), Vec::new());
+        for (model, route) in &self.models {
+            let telling = route.steps.iter().filter(|step| step.provider.can_tell_of(own));
+            let before = providers.len();
+            providers.extend(telling.map(|step| step.provider.name.as_ref()));
+            if providers.len() > before {
+                models.push(model.as_str());
+            }
+        }
+        (providers, models)
+    }
+
+    /// Asks the providers of a model what they have counted of a call that has ended: the one that was asked, if it is known,
+    /// else each of them; by their own id of the call, or, where it is not known, by the id it was given. None: none of them
+    /// knows of such a call.
+    pub async fn account(
+        &self,
+        model: &str,
+        provider: Option<&str>,
+        generation_id: Option<&str>,
+        call_id: &str,
+    ) -> Result<Option<Account>, CallError> {
+        let steps = self.models.get(model).map(|route| route.steps.as_slice()).unwrap_or_default();
+        let mut asked: Vec<&str> = Vec::new();
+        for step in steps.iter().filter(|step| step.provider.can_tell_of(generation_id)) {
+            let name = step.provider.name.as_ref();
+            if provider.is_some_and(|provider| provider != name) || asked.contains(&name) {
+                continue;
+            }
+            asked.push(name);
+            if let Some(told) = step.provider.tell_of(generation_id.unwrap_or(call_id)).await? {
+                let asked_for = |other: &&Step| other.model == told.model && *other.provider.name == *name;
+                let priced = steps.iter().find(asked_for).unwrap_or(step);
+                return Ok(Some(Account {
+                    provider: name.to_owned(),
+                    cost_micros: priced.prices.map(|prices| prices.cost_micros(&told.usage)),
+                    model: told.model,
+                    generation_id: told.id,
+                    usage: told.usage,
+                }));
+            }
+        }
+        if asked.is_empty() { Err(CallError::Rejected { status: 404 }) } else { Ok(None) }
+    }
+
+    /// How long to rest before the call after this one, the `attempt`th, which has failed. None: another call would do no
+    /// better. How often at most a call is repeated is up to the caller.
+    ///
+    /// The next provider of the route is asked at once; the same one after what it asks for, up to 30 s, or after a random time
+    /// up to a bound that grows with each attempt; when all rest, the first one that has rested.
+    pub fn retry(&self, model: &str, attempt: u32, failed: &Report, error: &CallError) -> Option<Duration> {
+        let route = self.models.get(model)?;
+        let next = route.next(attempt + 1);
+        let elsewhere = |next: &Step| *next.provider.name != *failed.provider || next.model != failed.model;
+        match (next, error) {
+            // If it is to be asked again, then with another key.
+            (Some(next), CallError::Configuration { .. }) => {
+                (elsewhere(next) || next.provider.is_partly_awake()).then_some(Duration::ZERO)
+            }
+            (_, error) if !retry::may_pass(error) => None,
+            (Some(next), _) if elsewhere(next) => Some(Duration::ZERO),
+            (Some(_), error) => Some(retry::rest(attempt, error)),
+            (None, _) => route.wait(),
         }
     }
 }
@@ -82,8 +187,8 @@ mod tests {
 
     fn gateway() -> Gateway {
         let provider = ProviderConfig::new(ProviderKind::Ollama, "http://127.0.0.1:9/v1");
-        let route = vec![RouteStep { provider: "here".to_owned(), model: "m".to_owned() }];
-        let models = ["large", "small"].map(|name| (name.to_owned(), ModelConfig { route: route.clone() }));
+        let model = ModelConfig::new([RouteStep::new("here", "m")]);
+        let models = ["large", "small"].map(|name| (name.to_owned(), model.clone()));
         let providers = [("here".to_owned(), provider)];
         let default_model = "small".to_owned();
         Gateway::new(&Config { providers: providers.into(), models: models.into(), default_model }).unwrap()

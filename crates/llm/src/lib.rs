@@ -27,11 +27,14 @@
 //! Where to read, in the order of a call:
 //! - [`config`](Config): the tables `[providers.<name>]` and `[models.<name>]`, and which addresses are allowed
 //! - [`prompt`](Prompt): what is asked, of [`Text`]s; [`Settings`] and their bounds
-//! - [`gateway`](Gateway): from a model's name to the provider that serves it
+//! - [`gateway`](Gateway): from a model's name to the provider that serves it; `route`: which of several, `retry`: whether and when
+//!   to ask once more, `key` and `breaker`: which keys are not asked for a while,
+//!   `limiter`: the line before a key whose use is limited
 //! - `provider`: one provider over HTTP; `openai_compatible`: the wire of OpenAI, OpenRouter, Ollama and many others, `anthropic`:
 //!   that of Messages, each with its request, its events and its refusals; `status`: what their statuses have in common
 //! - `sse`: the event stream below it, incremental, by the WHATWG standard
 //! - [`answering`](Answering): the answer as it comes; `answer` holds the rules of its end, `deadlines` its time
+//! - [`report`](Report): what is known of a call, however it ended; [`Account`]: what its provider says later; [`Prices`]: what it costs
 //! - [`error`](CallError): what can go wrong, named by what the caller can do about it
 //! - [`simulator`]: a scripted provider over real HTTP, for tests, benches, and a first look without a key
 //!
@@ -39,27 +42,43 @@
 //! [`Event::Finished`]. Dropping a call closes its connection, so that the provider stops generating. No key, no prompt
 //! and no provider's error text is ever part of an error or of a log.
 
+mod account;
 mod answer;
 mod answering;
 mod anthropic;
+mod breaker;
 mod config;
 mod deadlines;
 mod error;
 mod gateway;
+mod key;
+mod limiter;
 mod lossy;
 mod openai_compatible;
+mod price;
 mod private_host;
 mod prompt;
 mod provider;
+mod report;
+mod retry;
+mod route;
 pub mod simulator;
 mod sse;
 mod status;
 mod text;
 
+pub use account::Account;
 pub use answer::{ANSWER_BYTES_MAX, FinishReason, Usage};
 pub use answering::{Answering, Event, Finish, Timings};
-pub use config::{Config, ConfigError, ModelConfig, ProviderConfig, ProviderKind, RouteStep, Timeouts};
+pub use breaker::BreakerConfig;
+pub use config::{
+    Config, ConfigError, KeyConfig, ModelConfig, ProviderConfig, ProviderKind, RouteStep, Timeouts,
+};
 pub use error::{CallError, Phase};
 pub use gateway::Gateway;
+pub use limiter::Limits;
+pub use price::Prices;
 pub use prompt::{InvalidSetting, Message, Prompt, Role, Settings};
+pub use report::Report;
+pub use route::NoPlace;
 pub use text::Text;

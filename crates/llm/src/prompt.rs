@@ -23,10 +23,14 @@ pub struct Prompt {
 }
 
 impl Prompt {
+    /// Bytes of all its texts.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.messages.iter().map(|message| message.content.len()).sum()
+    }
+
     /// The body of a request that is made of this prompt.
     pub(crate) fn encode(&self, request: &impl Serialize) -> Result<Vec<u8>, CallError> {
-        let text_bytes: usize = self.messages.iter().map(|message| message.content.len() + 40).sum();
-        let mut body = Vec::with_capacity(text_bytes + 256);
+        let mut body = Vec::with_capacity(self.text_bytes() + 40 * self.messages.len() + 256);
         serde_json::to_writer(&mut body, request)
             .map_err(|_| CallError::InvalidPrompt("it does not make JSON"))?;
         Ok(body)

@@ -7,17 +7,21 @@ use reqwest::{
     Client, Response, StatusCode, Url,
     header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    answering::{Answering, Decode},
+    account::{self, Told},
+    answering::Decode,
     anthropic,
+    breaker::Rest,
     config::{ConfigError, ProviderConfig, ProviderKind, Timeouts},
-    deadlines::Deadlines,
     error::CallError,
+    key::{Key, Pass},
     openai_compatible,
     private_host::is_private,
     prompt::Prompt,
+    route,
+    status::meaning,
 };
 
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
@@ -40,6 +44,9 @@ pub(crate) struct Wire {
     pub(crate) key: (HeaderName, &'static str),
     /// The header that names the wire's version, if it has one.
     pub(crate) version: Option<(HeaderName, &'static str)>,
+    /// How the provider can be asked about a call: the header of a response that holds its own id of the call, and what is
+    /// appended to the base URL.
+    pub(crate) account: Option<(&'static str, &'static str)>,
     /// The request for a streamed answer by what the provider calls this model.
     pub(crate) body: fn(&Prompt, &str) -> Result<Vec<u8>, CallError>,
     /// What the data of one event says.
@@ -48,40 +55,64 @@ pub(crate) struct Wire {
     pub(crate) refusal: fn(StatusCode, &HeaderMap, &[u8]) -> CallError,
 }
 
-/// One provider: its address, its key, its pool of connections.
+/// How long it may take to ask about a call.
+const ACCOUNT_WAIT: Duration = Duration::from_secs(10);
+/// The longest id of a call that a provider may have for it, in bytes.
+const GENERATION_ID_BYTES_MAX: usize = 200;
+
+/// One provider: its address, its keys, its pool of connections.
 pub(crate) struct Provider {
-    name: Arc<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) timeouts: Timeouts,
     client: Client,
     url: Url,
-    timeouts: Timeouts,
+    account_url: Option<Url>,
+    knows_call_ids: bool,
     wire: Wire,
+    keys: Vec<Arc<Key>>,
 }
 
 impl Wire {
     fn of(kind: ProviderKind) -> Self {
         match kind {
             ProviderKind::Openai => openai_compatible::OPENAI,
-            ProviderKind::OpenaiCompatible | ProviderKind::Openrouter | ProviderKind::Ollama => {
-                openai_compatible::COMPATIBLE
-            }
+            ProviderKind::Openrouter => openai_compatible::OPENROUTER,
+            ProviderKind::OpenaiCompatible | ProviderKind::Ollama => openai_compatible::COMPATIBLE,
             ProviderKind::Anthropic => anthropic::MESSAGES,
         }
     }
 
-    fn headers(&self, config: &ProviderConfig) -> Option<HeaderMap> {
+    fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         if let Some((name, version)) = &self.version {
             headers.insert(name, HeaderValue::from_static(version));
         }
-        if let Some(key) = &config.api_key {
-            let (name, before) = &self.key;
-            let mut value = HeaderValue::try_from(format!("{before}{}", key.expose_secret())).ok()?;
-            value.set_sensitive(true);
-            headers.insert(name, value);
-        }
-        Some(headers)
+        headers
+    }
+
+    /// The header that carries a key. None: it has characters that no key has.
+    fn key_header(&self, key: &SecretString) -> Option<(HeaderName, HeaderValue)> {
+        let (name, before) = &self.key;
+        let mut value = HeaderValue::try_from(format!("{before}{}", key.expose_secret())).ok()?;
+        value.set_sensitive(true);
+        Some((name.clone(), value))
+    }
+
+    /// A provider's keys; one without any has the lack of one for a key.
+    fn keys(&self, config: &ProviderConfig) -> Result<Vec<Arc<Key>>, &'static str> {
+        let breaker = || config.breaker.clone();
+        let named = config.keys.iter().map(|key| (key.api_key.as_ref(), key.weight));
+        let single = config.keys.is_empty().then_some((config.api_key.as_ref(), 1));
+        named
+            .chain(single)
+            .map(|(key, weight)| {
+                let Some(key) = key else { return Ok(Key::new(None, weight, breaker(), config.limits)) };
+                let header = self.key_header(key).ok_or("has characters that no key has")?;
+                Ok(Key::new(Some(header), weight, breaker(), config.limits))
+            })
+            .collect()
     }
 }
 
@@ -91,49 +122,124 @@ impl Provider {
         let wire = Wire::of(config.kind);
         let error = |field, problem| ConfigError::new(format!("providers.{name}.{field}"), problem);
         let base = config.address(true).map_err(|problem| error("base_url", problem))?;
-        let url = Url::parse(&format!("{}/{}", base.as_str().trim_end_matches('/'), wire.path))
-            .map_err(|_| error("base_url", "cannot be extended by the provider's path"))?;
-        let headers = wire.headers(config);
-        let headers = headers.ok_or_else(|| error("api_key", "has characters that no key has"))?;
-        let client = client(&url, headers, &config.timeouts).map_err(|_| {
+        let extended = |path: &str| {
+            Url::parse(&format!("{}/{path}", base.as_str().trim_end_matches('/')))
+                .map_err(|_| error("base_url", "cannot be extended by the provider's path"))
+        };
+        let url = extended(wire.path)?;
+        let account_url = wire.account.map(|(_, path)| extended(path)).transpose()?;
+        let keys = wire.keys(config).map_err(|problem| error("api_key", problem))?;
+        let client = client(&url, wire.headers(), &config.timeouts).map_err(|_| {
             error("base_url", "is https, but this machine has no TLS roots; install ca-certificates")
         })?;
-        Ok(Self { name: name.into(), client, url, timeouts: config.timeouts.clone(), wire })
+        let (name, timeouts) = (name.into(), config.timeouts.clone());
+        let knows_call_ids = config.knows_call_ids;
+        Ok(Self { name, timeouts, client, url, account_url, knows_call_ids, wire, keys })
+    }
+
+    /// Picks a key for a call, or says why there is none just now.
+    pub(crate) fn pass(&self) -> Result<Pass, Rest> {
+        route::pass(&self.keys)
+    }
+
+    /// Is there a key that a call could be made with?
+    pub(crate) fn is_awake(&self) -> bool {
+        self.keys.iter().any(|key| key.rests().is_none())
+    }
+
+    /// So many processes use its keys from now on.
+    pub(crate) fn divide(&self, processes: u32) {
+        self.keys.iter().for_each(|key| key.limiter().divide(processes));
+    }
+
+    /// When the first of its keys has rested; none if one is awake.
+    pub(crate) fn rest(&self) -> Option<Rest> {
+        (!self.is_awake()).then(|| route::shortest_rest(&self.keys))
+    }
+
+    /// Is there one, while another rests?
+    pub(crate) fn is_partly_awake(&self) -> bool {
+        self.is_awake() && self.resting() > 0
+    }
+
+    /// How many of its keys rest.
+    pub(crate) fn resting(&self) -> usize {
+        self.keys.iter().filter(|key| key.rests().is_some()).count()
+    }
+
+    /// Reads the data of one event.
+    pub(crate) fn decode(&self) -> Decode {
+        self.wire.decode
+    }
+
+    /// The provider's own id of the call that it answers so.
+    pub(crate) fn generation_id(&self, response: &Response) -> Option<String> {
+        let id = response.headers().get(self.wire.account?.0)?.to_str().ok()?;
+        (1..=GENERATION_ID_BYTES_MAX).contains(&id.len()).then(|| id.to_owned())
+    }
+
+    /// Can it be asked about a call, by its own id or, if there is none, by ours?
+    pub(crate) fn can_tell_of(&self, generation_id: Option<&str>) -> bool {
+        self.account_url.is_some() && (generation_id.is_some() || self.knows_call_ids)
+    }
+
+    /// Asks about a call that has ended. None: there is no such call.
+    pub(crate) async fn tell_of(&self, id: &str) -> Result<Option<Told>, CallError> {
+        let mut url = self.account_url.clone().ok_or(CallError::Rejected { status: 404 })?;
+        url.query_pairs_mut().append_pair("id", id);
+        let mut request = self.client.get(url).timeout(ACCOUNT_WAIT);
+        if let Some((name, value)) = self.keys.first().and_then(|key| key.header.as_ref()) {
+            request = request.header(name, value.clone());
+        }
+        let response = request.header(ACCEPT, "application/json").send().await?;
+        match response.status() {
+            StatusCode::OK => account::read(&bounded(response).await).map(Some),
+            StatusCode::NOT_FOUND => Ok(None),
+            status => Err(meaning(status.as_u16(), None)),
+        }
     }
 
     /// Sends the prompt; returns once a stream has begun.
-    pub(crate) async fn start(&self, prompt: &Prompt, model: &str) -> Result<Answering, CallError> {
-        let deadlines = Deadlines::start(&self.timeouts);
+    pub(crate) async fn send(&self, key: &Key, prompt: &Prompt, model: &str) -> Result<Response, CallError> {
         let call_id = HeaderValue::try_from(&prompt.call_id)
             .map_err(|_| CallError::InvalidPrompt("its call id does not fit into a header"))?;
         let mut request = self.client.post(self.url.clone()).header(CLIENT_REQUEST_ID, call_id);
+        if let Some((name, value)) = &key.header {
+            request = request.header(name, value.clone());
+        }
         if let Some(trace) = prompt.traceparent.as_deref().and_then(|it| HeaderValue::from_str(it).ok()) {
             request = request.header(TRACEPARENT, trace);
         }
         let request = request.body((self.wire.body)(prompt, model)?);
-        let response = deadlines.within(request.send()).await??;
+        let response = request.send().await?;
         if !is_event_stream(&response) {
             return Err(self.refusal(response).await);
         }
-        Ok(Answering::new(response, self.wire.decode, deadlines, Arc::clone(&self.name), model.to_owned()))
+        Ok(response)
     }
 
     /// What a response means that is no stream.
-    async fn refusal(&self, mut response: Response) -> CallError {
-        let mut body = Vec::new();
-        // A body that breaks off, goes on for ever or is not JSON leaves the status to speak.
-        let _ = tokio::time::timeout(REFUSAL_WAIT, async {
-            while let Ok(Some(bytes)) = response.chunk().await {
-                let room = REFUSAL_BYTES_MAX - body.len();
-                body.extend_from_slice(&bytes[..bytes.len().min(room)]);
-                if body.len() == REFUSAL_BYTES_MAX {
-                    break;
-                }
-            }
-        })
-        .await;
-        (self.wire.refusal)(response.status(), response.headers(), &body)
+    async fn refusal(&self, response: Response) -> CallError {
+        let (status, headers) = (response.status(), response.headers().clone());
+        (self.wire.refusal)(status, &headers, &bounded(response).await)
     }
+}
+
+/// A body that is no stream, as far as it is read. One that breaks off, goes on for ever or is not what it should be leaves the
+/// status to speak.
+async fn bounded(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    let _ = tokio::time::timeout(REFUSAL_WAIT, async {
+        while let Ok(Some(bytes)) = response.chunk().await {
+            let room = REFUSAL_BYTES_MAX - body.len();
+            body.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            if body.len() == REFUSAL_BYTES_MAX {
+                break;
+            }
+        }
+    })
+    .await;
+    body
 }
 
 /// HTTP/1.1 only: a call is a connection, so that dropping one stops one, and a broken one breaks one.

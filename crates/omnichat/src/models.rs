@@ -72,8 +72,11 @@ pub fn configured(config: &Config, environment: &Environment) -> Result<Option<l
         })?;
         llm.models.insert(model.clone(), route(&name, &model));
     }
+    let named: Vec<_> =
+        llm.models.values().flat_map(|model| &model.route).map(|step| step.provider.clone()).collect();
+    named.iter().for_each(|name| add_known(&mut llm, name));
     for (name, provider) in &mut llm.providers {
-        provider.api_key = key(name, provider, environment)?;
+        fill_in_keys(name, provider, environment)?;
     }
     llm.default_model = match &config.llm.model {
         Some(model) => model.clone(),
@@ -89,13 +92,7 @@ pub fn of_stopgap(stopgap: &Stopgap, config: &Config) -> llm::Config {
     provider.allow_insecure = true;
     llm::Config {
         providers: [(stopgap.name.to_owned(), provider)].into(),
-        models: [(
-            model.clone(),
-            ModelConfig {
-                route: vec![RouteStep { provider: stopgap.name.into(), model: stopgap.model.clone() }],
-            },
-        )]
-        .into(),
+        models: [(model.clone(), route(stopgap.name, &stopgap.model))].into(),
         default_model: model,
     }
 }
@@ -154,23 +151,31 @@ fn add_known(llm: &mut llm::Config, name: &str) {
     });
 }
 
-fn key(
+/// Reads the keys of a provider from where it names them.
+fn fill_in_keys(
     name: &str,
-    provider: &ProviderConfig,
+    provider: &mut ProviderConfig,
     environment: &Environment,
-) -> Result<Option<secrecy::SecretString>, ConfigError> {
-    let Some(variable) = &provider.api_key_env else { return Ok(provider.api_key.clone()) };
+) -> Result<(), ConfigError> {
+    if let Some(variable) = &provider.api_key_env {
+        provider.api_key = Some(key(&format!("providers.{name}.api_key_env"), variable, environment)?);
+    }
+    for (place, of_many) in provider.keys.iter_mut().enumerate() {
+        let named = format!("providers.{name}.keys[{place}].api_key_env");
+        of_many.api_key = Some(key(&named, &of_many.api_key_env, environment)?);
+    }
+    Ok(())
+}
+
+fn key(named: &str, variable: &str, environment: &Environment) -> Result<secrecy::SecretString, ConfigError> {
     match environment.get(variable).filter(|value| !value.is_empty()) {
-        Some(value) => Ok(Some(value.to_owned().into())),
-        None => Err(ConfigError::new(
-            format!("providers.{name}.api_key_env"),
-            format!("the variable {variable} is not set"),
-        )),
+        Some(value) => Ok(value.to_owned().into()),
+        None => Err(ConfigError::new(named, format!("the variable {variable} is not set"))),
     }
 }
 
 fn route(provider: &str, model: &str) -> ModelConfig {
-    ModelConfig { route: vec![RouteStep { provider: provider.into(), model: model.into() }] }
+    ModelConfig::new([RouteStep::new(provider, model)])
 }
 
 #[cfg(test)]
@@ -210,6 +215,38 @@ mod tests {
         let llm = models(&variables).unwrap().unwrap();
         assert_eq!(llm.models["mine-large"].route[0].provider, "mine");
         assert!(models(&variables[..2]).unwrap_err().to_string().contains("llm.model"));
+    }
+
+    #[test]
+    fn a_route_may_name_a_known_provider_without_a_table() {
+        let route =
+            r#"[{ provider = "openai", model = "gpt-4o" }, { provider = "ollama", model = "llama3.2" }]"#;
+        let variables = [("OMNICHAT__MODELS__LARGE__ROUTE", route), ("OPENAI_API_KEY", "k")];
+        let llm = models(&variables).unwrap().unwrap();
+        assert_eq!(llm.providers.keys().collect::<Vec<_>>(), ["ollama", "openai"]);
+        llm.check(false).unwrap();
+        assert!(models(&variables[..1]).unwrap_err().to_string().contains("OPENAI_API_KEY"));
+    }
+
+    #[test]
+    fn several_keys_are_read_where_they_are_named() {
+        let variables = [
+            ("OMNICHAT__PROVIDERS__MINE__KIND", "openai-compatible"),
+            ("OMNICHAT__PROVIDERS__MINE__BASE_URL", "https://llm.example.org/v1"),
+            (
+                "OMNICHAT__PROVIDERS__MINE__KEYS",
+                r#"[{ api_key_env = "ONE", weight = 3 }, { api_key_env = "TWO" }]"#,
+            ),
+            ("LLM_MODEL", "m"),
+            ("ONE", "1"),
+            ("TWO", "2"),
+        ];
+        let keys = models(&variables).unwrap().unwrap().providers["mine"].keys.clone();
+        assert_eq!(
+            keys.iter().map(|key| (key.weight, key.api_key.is_some())).collect::<Vec<_>>(),
+            [(3, true), (1, true)]
+        );
+        assert!(models(&variables[..5]).unwrap_err().to_string().contains("keys[1].api_key_env"));
     }
 
     #[test]

@@ -42,6 +42,7 @@ const SIMULATED_PACE: Options = Options {
     models: Vec::new(),
     log_calls_max: 1000,
     log_prompts: false,
+    charges: [0, 0],
     sign: false,
 };
 

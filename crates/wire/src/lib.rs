@@ -13,6 +13,7 @@
 //! - [`limits`], [`header`]: bounds and names; [`limit`]: the table of what clients may meet
 
 pub mod account;
+pub mod call;
 pub mod check;
 pub mod conversation;
 pub mod credential;
@@ -37,6 +38,7 @@ pub mod template;
 pub mod turn;
 
 pub use account::{LogIn, Register, Session, User, Validity};
+pub use call::{Call, CallStatus};
 pub use check::{Nothing, Request};
 pub use conversation::{
     Conversation, ListConversations, NewConversation, PromptChoice, Settings, UpdateConversation,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
-    ConversationId, ListPage, MessageId, Problem, PromptId, Settings, TurnId,
+    Call, ConversationId, ListPage, MessageId, Problem, PromptId, Settings, TurnId,
     check::{Checks, Request},
     conversation::check_model,
     limits,
@@ -268,6 +268,11 @@ pub struct Turn {
     /// The model that answered; null without an answer.
     #[schemars(example = &"small")]
     pub answered_by: Option<String>,
+    /// What all its calls cost together, in millionths of the currency of the prices; null where one of them is not known.
+    #[schemars(example = 21)]
+    pub cost_micros: Option<u64>,
+    /// Its calls to providers that have ended, in order.
+    pub calls: Vec<Call>,
     /// Why it failed.
     pub fault: Option<Problem>,
     /// What the model had said when the turn was cancelled; it is no message.

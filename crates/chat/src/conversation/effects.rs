@@ -7,7 +7,7 @@ use identity::Principal;
 use ractor::{Actor, ActorProcessingErr};
 use tokio::sync::oneshot;
 use wire::{
-    Answer, Fault, FaultCode, OperationInfo, TurnId, TurnKind, UserId,
+    Answer, CallStatus, Fault, FaultCode, OperationInfo, TurnId, TurnKind, UserId,
     limit::{HISTORY_BYTES, HISTORY_MESSAGES},
     operations::{REGENERATE_TURN, SEND_MESSAGE},
 };
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     audience::{Audience, Inbox, Listener},
     generation::{self, Generation, Job, System},
-    model::Opening,
+    model::{CallMade, Opening},
     partition,
     resources::Resources,
     store::Bounds,
@@ -51,9 +51,10 @@ impl State {
                 };
                 self.resources.writer.finish(*outcome, Box::new(done));
             }
-            Effect::Rest(turn) => {
-                self.myself.send_after(RETRY, move || Message::Happened(Box::new(Event::Rested(turn))));
+            Effect::Rest(turn, time) => {
+                self.myself.send_after(time, move || Message::Happened(Box::new(Event::Rested(turn))));
             }
+            Effect::NoteCall(turn, attempt, report) => self.note_call(turn, attempt, *report),
             Effect::Tell(user, turn, seq, event) => self.resources.bus.tell(user, turn, seq, &event).await,
             Effect::Answer(ticket, result) => self.answer(ticket, *result).await,
             Effect::TellConversation(user, event) => {
@@ -143,6 +144,15 @@ impl State {
                     myself.send_after(RETRY, move || Message::Again(Box::new(effect)));
                 }
             }
+        });
+    }
+
+    /// In a task of its own, that the conversation need not outlive: what fails here is asked of the provider later.
+    fn note_call(&self, turn: TurnId, attempt: i16, report: llm::Report) {
+        let resources = self.resources.clone();
+        self.resources.drain.spawn("note call", async move {
+            let call = CallMade { turn, attempt, status: CallStatus::Completed, fault: None, report };
+            resources.record_call(&call).await;
         });
     }
 

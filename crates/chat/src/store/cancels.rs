@@ -3,7 +3,7 @@
 use identity::Principal;
 use wire::{ConversationId, TurnId};
 
-use super::Store;
+use super::{Store, history::OPEN_TURNS_MAX};
 
 /// A call that runs, as the one who makes it knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,17 +33,33 @@ impl Store {
         Ok(())
     }
 
-    /// Ends a turn that its caller wants no more, in the stead of an owner who does not answer. That it has one outcome is
+    /// Ends a turn that its caller wants no more, in the stead of an owner who does not answer; what that owner called for is
+    /// told by itself, or has to be asked for. That it has one outcome is
     /// the primary key's doing: if the owner was faster, nothing happens.
     pub async fn end_cancelled(&self, caller: Principal, turn: TurnId) -> sqlx::Result<()> {
         sqlx::query!(
-            "insert into outcomes (turn_id, status, finished_at)
-             select c.turn_id, 'cancelled', now()
-             from cancels c join turns t on t.id = c.turn_id
-             where c.turn_id = $2 and t.user_id = $1
+            "with ended as (
+                 insert into outcomes (turn_id, status, finished_at)
+                 select c.turn_id, 'cancelled', now()
+                 from cancels c join turns t on t.id = c.turn_id
+                 where c.turn_id = $2 and t.user_id = $1
+                 on conflict do nothing
+                 returning turn_id
+             )
+             insert into calls (turn_id, number, told_by, status, estimated, created_at)
+             select t.id, place, 'successor', 'unknown', true, now()
+             from turns t
+             cross join generate_series(1, coalesce((select max(a.number) from attempts a where a.turn_id = t.id), 1))
+                 as places (place)
+             where t.id = any (array(select turn_id from ended))
+               -- Of what waited behind an open turn no call was made.
+               and not exists (select from turns b
+                               where b.conversation_id = t.conversation_id and b.seq < t.seq and b.seq >= t.seq - $3::bigint
+                                 and (select o.turn_id from outcomes o where o.turn_id = b.id) is null)
              on conflict do nothing",
             caller.user().uuid(),
             turn.uuid(),
+            OPEN_TURNS_MAX,
         )
         .execute(&self.pool)
         .await?;

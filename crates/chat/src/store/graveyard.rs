@@ -72,6 +72,8 @@ impl Graveyard {
                ),
                outcomes_gone as (delete from outcomes where turn_id = any (array(select id from gone))),
                attempts_gone as (delete from attempts where turn_id = any (array(select id from gone))),
+               calls_gone as (delete from calls where turn_id = any (array(select id from gone))),
+               generations_gone as (delete from generations where turn_id = any (array(select id from gone))),
                cancels_gone as (delete from cancels where turn_id = any (array(select id from gone))),
                partials_gone as (delete from partial_answers where turn_id = any (array(select id from gone))),
                letters_gone as (delete from dead_letters where turn_id = any (array(select id from gone))),

@@ -2,6 +2,7 @@
 //! about a user's things has the owner in its `where`.
 
 mod branches;
+mod calls;
 mod cancels;
 mod conversations;
 mod graveyard;
@@ -11,6 +12,7 @@ mod pace;
 mod partitions;
 mod turns;
 
+pub use calls::{Unsettled, Wanted};
 pub use cancels::Running;
 pub use graveyard::Graveyard;
 pub(crate) use history::settings_from;

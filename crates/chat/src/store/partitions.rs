@@ -58,7 +58,15 @@ impl Store {
             r#"with held as (select 1 from partition_owner where partition = $1 and epoch = $2 for share),
                     added as (
                         insert into attempts (turn_id, number, worker, started_at) select $3, $4, $5, now() from held
-                        on conflict do nothing returning 1)
+                        on conflict do nothing returning 1),
+                    -- Whoever made the calls before has told of them, unless it died.
+                    untold as (
+                        insert into calls (turn_id, number, told_by, status, estimated, created_at)
+                        select $3, place, 'successor', 'unknown', true, now()
+                        from held cross join generate_series(1, $4 - 1) as places (place)
+                        where (select c.turn_id from calls c
+                               where c.turn_id = $3 and c.number = place and c.told_by = 'caller') is null
+                        on conflict do nothing)
                select exists (select from held) as "held!", exists (select from added) as "added!""#,
             ownership.partition,
             ownership.epoch,

@@ -6,11 +6,15 @@ use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 use wire::{
-    Answer, ConversationId, Fault, FaultCode, Message, MessageId, Problem, Role, Turn, TurnId, TurnStatus,
-    Usage, UserId,
+    Answer, Call, ConversationId, Fault, FaultCode, Message, MessageId, Problem, Role, Turn, TurnId,
+    TurnStatus, Usage, UserId,
 };
 
-use super::{Store, history::OPEN_TURNS_MAX};
+use super::{
+    Store,
+    calls::{self, AnswerCall, StoredCall},
+    history::OPEN_TURNS_MAX,
+};
 use crate::model::{Accepted, AnswerParts, BodyHash, NewTurn, Opening, answer};
 
 /// A turn from the database.
@@ -78,6 +82,11 @@ struct Row {
     completion_tokens: Option<i32>,
     fault: Option<Json<StoredFault>>,
     finished_at: Option<OffsetDateTime>,
+    answered_at_attempt: Option<i16>,
+    provider: Option<String>,
+    cost_micros: Option<i64>,
+    timings: Option<Value>,
+    calls: Option<Json<Vec<StoredCall>>>,
     answer: Option<String>,
     partial: Option<String>,
     before: Option<i64>,
@@ -158,7 +167,8 @@ impl Store {
                       case when o.fault_code is not null
                            then jsonb_build_object('code', o.fault_code, 'message', o.fault_message) end
                           as "fault: Json<StoredFault>",
-                      o.finished_at as "finished_at?",
+                      o.finished_at as "finished_at?", o.attempt as answered_at_attempt, o.provider, o.cost_micros, o.timings,
+                      (select jsonb_agg(to_jsonb(d)) from calls d where d.turn_id = t.id) as "calls: Json<Vec<StoredCall>>",
                       (select m.content from messages m where m.id = t.id) as answer,
                       (select p.content from partial_answers p where p.turn_id = t.id) as partial,
                       case when o.turn_id is null then
@@ -181,6 +191,21 @@ impl Store {
 }
 
 impl Row {
+    /// The calls to providers that have ended.
+    fn calls(&mut self) -> Vec<Call> {
+        let tokens = |count: Option<i32>| count.and_then(|count| u32::try_from(count).ok());
+        let answer = self.answered_at_attempt.map(|attempt| AnswerCall {
+            attempt,
+            provider: self.provider.take(),
+            model: self.answered_by.clone(),
+            prompt_tokens: tokens(self.prompt_tokens),
+            completion_tokens: tokens(self.completion_tokens),
+            cost_micros: self.cost_micros.and_then(|cost| u64::try_from(cost).ok()),
+            timings: self.timings.take(),
+        });
+        calls::calls(self.calls.take().map(|calls| calls.0).unwrap_or_default(), answer)
+    }
+
     fn question(&self) -> Message {
         Message {
             id: self.user_message_id.into(),
@@ -196,7 +221,8 @@ impl Row {
 }
 
 impl From<Row> for StoredTurn {
-    fn from(row: Row) -> Self {
+    fn from(mut row: Row) -> Self {
+        let calls = row.calls();
         let (id, conversation) = (TurnId::from(row.id), ConversationId::from(row.conversation_id));
         let question = row.question();
         let usage = usage(row.prompt_tokens, row.completion_tokens);
@@ -251,6 +277,8 @@ impl From<Row> for StoredTurn {
             answered_by: answer.as_ref().map(|answer| answer.model.clone()),
             fault: fault.as_ref().map(|fault| Problem::of(fault, None)),
             partial: row.partial,
+            cost_micros: calls::cost_micros(&calls),
+            calls,
             messages,
         };
         let outcome = match (answer, fault) {

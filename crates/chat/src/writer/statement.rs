@@ -36,7 +36,8 @@ pub(crate) async fn execute(
     let ownerships = batch.ownerships();
     let turns = &batch.turns;
     let outcomes = &batch.outcomes;
-    let rows = sqlx::query_file!(
+    let rows = sqlx::query_file_as!(
+        Line,
         "src/writer/statement.sql",
         &ownerships.iter().map(|it| it.partition).collect::<Vec<_>>(),
         &ownerships.iter().map(|it| it.epoch).collect::<Vec<_>>(),
@@ -64,8 +65,10 @@ pub(crate) async fn execute(
         &outcomes.iter().map(|it| it.user_message.uuid()).collect::<Vec<Uuid>>(),
         &outcomes.iter().map(|it| it.ending.status()).collect::<Vec<_>>() as _,
         &outcomes.iter().map(|it| it.completion().map(|it| it.finish_reason)).collect::<Vec<_>>() as _,
-        &outcomes.iter().map(|it| it.completion().map(|it| it.provider.as_str())).collect::<Vec<_>>() as _,
-        &outcomes.iter().map(|it| it.completion().map(|it| it.model.as_str())).collect::<Vec<_>>() as _,
+        &outcomes.iter().map(|it| it.completion().map(|it| it.report.provider.as_str())).collect::<Vec<_>>()
+            as _,
+        &outcomes.iter().map(|it| it.completion().map(|it| it.report.model.as_str())).collect::<Vec<_>>()
+            as _,
         &outcomes.iter().map(|it| it.tokens(|usage| usage.prompt_tokens)).collect::<Vec<_>>() as _,
         &outcomes.iter().map(|it| it.tokens(|usage| usage.completion_tokens)).collect::<Vec<_>>() as _,
         &outcomes.iter().map(|it| it.ending.fault().map(|it| it.code.as_str())).collect::<Vec<_>>() as _,
@@ -79,31 +82,52 @@ pub(crate) async fn execute(
         &turns.iter().map(|it| it.kind.name()).collect::<Vec<_>>() as _,
         &outcomes.iter().map(|it| it.ending.partial()).collect::<Vec<_>>() as _,
         &outcomes.iter().map(|it| it.ending.given_up()).collect::<Vec<_>>() as _,
+        &outcomes.iter().map(Outcome::attempt).collect::<Vec<_>>() as _,
+        &outcomes.iter().map(Outcome::cost_micros).collect::<Vec<_>>() as _,
+        &outcomes.iter().map(Outcome::calls_untold).collect::<Vec<_>>(),
     )
     .fetch_all(connection)
     .await?;
-    let mut written = Written::default();
-    for row in rows {
-        match (row.turn, row.model, row.epoch, row.number) {
-            (None, _, Some(epoch), Some(partition)) => {
-                written.held.insert(Ownership { partition: i16::try_from(partition).unwrap_or(-1), epoch });
+    Ok(Written::of(rows))
+}
+
+/// A line of the answer: an ownership that is good, a turn that is new, or one whose outcome is.
+struct Line {
+    turn: Option<Uuid>,
+    model: Option<String>,
+    settings: Option<Value>,
+    number: Option<i32>,
+    epoch: Option<i64>,
+    prompt_id: Option<Uuid>,
+    variables: Option<Value>,
+}
+
+impl Written {
+    fn of(lines: Vec<Line>) -> Self {
+        let mut written = Self::default();
+        for line in lines {
+            match (line.turn, line.model, line.epoch, line.number) {
+                (None, _, Some(epoch), Some(partition)) => {
+                    let partition = i16::try_from(partition).unwrap_or(-1);
+                    written.held.insert(Ownership { partition, epoch });
+                }
+                (Some(turn), Some(model), _, prompt_version) => {
+                    let settings = settings_from(line.settings);
+                    let opening = Opening::of(line.prompt_id, prompt_version, line.variables);
+                    written.accepted.insert(turn.into(), Accepted { model, settings, opening });
+                }
+                (Some(turn), None, ..) => {
+                    written.finished.insert(turn.into());
+                }
+                (None, ..) => {}
             }
-            (Some(turn), Some(model), _, prompt_version) => {
-                let settings = settings_from(row.settings);
-                let opening = Opening::of(row.prompt_id, prompt_version, row.variables);
-                written.accepted.insert(turn.into(), Accepted { model, settings, opening });
-            }
-            (Some(turn), None, ..) => {
-                written.finished.insert(turn.into());
-            }
-            (None, ..) => {}
         }
+        written
     }
-    Ok(written)
 }
 
 fn timings(completion: &Completion) -> Value {
-    serde_json::json!({ "first_token_ms": completion.first_token_ms, "total_ms": completion.total_ms })
+    serde_json::to_value(completion.report.timings).unwrap_or_default()
 }
 
 impl Outcome {
@@ -115,7 +139,26 @@ impl Outcome {
     }
 
     fn tokens(&self, count: impl Fn(&wire::Usage) -> u32) -> Option<i32> {
-        self.completion()?.usage.as_ref().map(|usage| i32::try_from(count(usage)).unwrap_or(i32::MAX))
+        self.completion()?.usage().map(|usage| i32::try_from(count(&usage)).unwrap_or(i32::MAX))
+    }
+
+    /// The call that gave the answer.
+    fn attempt(&self) -> Option<i16> {
+        self.completion().map(|_| self.attempts)
+    }
+
+    /// Of that call; an estimate is told by its caller instead.
+    fn cost_micros(&self) -> Option<i64> {
+        let report = &self.completion()?.report;
+        report.cost_micros.filter(|_| !report.estimated).map(|cost| i64::try_from(cost).unwrap_or(i64::MAX))
+    }
+
+    /// Calls of which perhaps nobody has told. Of those before an answer somebody has, when the next one was recorded.
+    const fn calls_untold(&self) -> i16 {
+        match &self.ending {
+            Ending::Completed(completion) if !completion.report.estimated => 0,
+            _ => self.attempts,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 -- Writes a batch of new turns and of outcomes, as far as their partitions are held. Parameters: the ownerships (1, 2), the
 -- turns (3 to 15), the default model (16), the outcomes (17 to 32); their epochs (33, 34); the kinds of the turns (35); what
--- the outcomes were cancelled at (36), or given up for (37).
+-- the outcomes were cancelled at (36), or given up for (37); the call that gave the answer (38) and its cost (39), and how many
+-- calls there may have been of which nobody has told (40).
 with held as (
     select o.partition, o.epoch from partition_owner o
     where (o.partition, o.epoch) in (select * from unnest($1::smallint[], $2::bigint[]))
@@ -39,16 +40,18 @@ questions as (
 endings as materialized (
     select * from unnest($17::uuid[], $18::uuid[], $19::smallint[], $20::bigint[], $21::uuid[], $22::text[], $23::text[],
                          $24::text[], $25::text[], $26::integer[], $27::integer[], $28::text[], $29::text[], $30::jsonb[],
-                         $31::timestamptz[], $32::text[], $34::bigint[], $36::text[], $37::text[])
+                         $31::timestamptz[], $32::text[], $34::bigint[], $36::text[], $37::text[], $38::smallint[], $39::bigint[],
+                         $40::smallint[])
         as e (turn_id, conversation_id, partition, seq, parent_id, status, finish_reason, provider, model, prompt_tokens,
-              completion_tokens, fault_code, fault_message, timings, finished_at, content, epoch, partial, given_up)
+              completion_tokens, fault_code, fault_message, timings, finished_at, content, epoch, partial, given_up, attempt,
+              cost_micros, untold)
     where (select true from held h where h.partition = e.partition and h.epoch = e.epoch)
 ),
 finished as (
     insert into outcomes (turn_id, status, assistant_message_id, finish_reason, provider, model, prompt_tokens,
-                          completion_tokens, fault_code, fault_message, timings, finished_at)
+                          completion_tokens, fault_code, fault_message, timings, finished_at, attempt, cost_micros)
     select turn_id, status, case when content is not null then turn_id end, finish_reason, provider, model, prompt_tokens,
-           completion_tokens, fault_code, fault_message, timings, finished_at
+           completion_tokens, fault_code, fault_message, timings, finished_at, attempt, cost_micros
     from endings
     on conflict do nothing
     returning turn_id
@@ -66,6 +69,16 @@ partials as (
     where partial is not null
       and (turn_id = any (array(select turn_id from finished))
            or (select o.status from outcomes o where o.turn_id = endings.turn_id) = 'cancelled')
+    on conflict do nothing
+),
+-- Whoever made these calls has told of them before, unless it died.
+untold as (
+    insert into calls (turn_id, number, told_by, status, estimated, created_at)
+    select turn_id, place, 'successor', 'unknown', true, finished_at
+    from endings cross join lateral generate_series(1, untold) as places (place)
+    where turn_id = any (array(select turn_id from finished))
+      and (select c.turn_id from calls c
+           where c.turn_id = endings.turn_id and c.number = place and c.told_by = 'caller') is null
     on conflict do nothing
 ),
 letters as (

@@ -89,6 +89,8 @@ pub fn turn(id: TurnId, status: TurnStatus) -> Turn {
         answered_by: None,
         fault: None,
         partial: None,
+        cost_micros: None,
+        calls: Vec::new(),
         messages: Vec::new(),
     }
 }

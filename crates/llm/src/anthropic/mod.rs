@@ -13,6 +13,7 @@ pub(crate) const MESSAGES: Wire = Wire {
     path: "messages",
     key: (HeaderName::from_static("x-api-key"), ""),
     version: Some((HeaderName::from_static("anthropic-version"), "2023-06-01")),
+    account: None,
     body: request::body,
     decode: event::decode,
     refusal: refusal::of_response,

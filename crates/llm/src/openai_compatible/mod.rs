@@ -14,11 +14,15 @@ pub(crate) const OPENAI: Wire = Wire {
     ..COMPATIBLE
 };
 
+/// As OpenRouter does, which can be asked what a call has cost.
+pub(crate) const OPENROUTER: Wire = Wire { account: Some(("x-generation-id", "generation")), ..COMPATIBLE };
+
 /// As all others do.
 pub(crate) const COMPATIBLE: Wire = Wire {
     path: "chat/completions",
     key: (AUTHORIZATION, "Bearer "),
     version: None,
+    account: None,
     body: |prompt, model| request::body(prompt, model, request::TokenLimit::MaxTokens),
     decode: chunk::decode,
     refusal: refusal::of_response,

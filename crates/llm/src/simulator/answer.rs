@@ -80,9 +80,25 @@ fn greeting(said: &str, count: usize) -> String {
     )
 }
 
+/// Counts where words begin, which takes no time beside reading the request.
+pub(super) fn words(text: &str) -> i64 {
+    let blank = u8::is_ascii_whitespace;
+    let bytes = text.as_bytes();
+    let later =
+        bytes.iter().zip(bytes.iter().skip(1)).filter(|(before, it)| blank(before) && !blank(it)).count();
+    i64::from(bytes.first().is_some_and(|first| !blank(first))) + later as i64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_are_counted_as_they_are_split() {
+        for text in ["", " ", "one", " one", "one ", "one two", "  one \n\ttwo  three ", "\u{fc} x"] {
+            assert_eq!(words(text), text.split_ascii_whitespace().count() as i64, "{text:?}");
+        }
+    }
 
     #[test]
     fn the_last_message_is_quoted_and_counted() {

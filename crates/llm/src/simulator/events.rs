@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     Options,
+    answer::words,
     log::Ended,
     script::{Script, UsageScript},
     wire::{Tokens, Wire, Writer},
@@ -43,6 +44,8 @@ pub(super) struct Events {
     written: usize,
     /// How many chunks of text are written.
     chunks: u32,
+    /// How many words that is: the tokens that are charged.
+    words: i64,
     wire: Wire,
     usage: Option<Tokens>,
     first: Duration,
@@ -73,6 +76,7 @@ impl Events {
             text,
             written: 0,
             chunks: 0,
+            words: 0,
             wire,
             paused: false,
             finished: false,
@@ -83,6 +87,11 @@ impl Events {
     /// How many chunks of text are written.
     pub(super) fn chunks(&self) -> u32 {
         self.chunks
+    }
+
+    /// How many words are written.
+    pub(super) fn words(&self) -> i64 {
+        self.words
     }
 
     /// Is an explicit finish written?
@@ -169,9 +178,10 @@ impl Events {
             return Some(Step::Wait(self.pause));
         }
         self.paused = false;
-        let length = word.len();
+        let (length, count) = (word.len(), words(word));
         self.wire.text(&mut self.to(out), word);
         self.written += length;
+        self.words += count;
         self.chunks += 1;
         Some(Step::Wrote)
     }

@@ -39,12 +39,40 @@ pub struct Call {
     pub chunks: u32,
     /// Bytes of the body handed to the connection.
     pub bytes: u64,
+    /// What the provider calls it.
+    #[serde(default)]
+    pub generation_id: String,
+    /// Tokens it charges for: those of the prompt once it began to answer, and those of the text handed to the connection.
+    #[serde(default)]
+    pub tokens: [i64; 2],
     /// Whether an explicit finish was handed to the connection.
     #[serde(default)]
     pub finish_sent: bool,
     /// How it ended; none while it runs.
     pub ended: Option<Ended>,
 }
+
+/// What a call is charged with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvoiceLine {
+    /// The header `X-Client-Request-Id`.
+    pub call_id: String,
+    /// What the provider calls it.
+    pub generation_id: String,
+    /// The model that was asked.
+    pub model: String,
+    /// Tokens of the prompt; 0 for a call that was not answered at all.
+    pub prompt_tokens: i64,
+    /// Tokens of the text that was handed to the connection.
+    pub completion_tokens: i64,
+    /// What they cost by [`Options::charges`](super::Options::charges).
+    pub cost_micros: i64,
+    /// How it ended.
+    pub ended: Ended,
+}
+
+/// It cannot be charged yet.
+pub(super) struct Runs;
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +107,7 @@ pub struct Counters {
 
 pub(super) struct Log {
     calls_max: usize,
+    charges: [i64; 2],
     entries: Mutex<Entries>,
     /// Changes whenever a call ends.
     ends: watch::Sender<u64>,
@@ -94,8 +123,8 @@ struct Entries {
 }
 
 impl Log {
-    pub(super) fn new(calls_max: usize) -> Self {
-        Self { calls_max: calls_max.max(1), entries: Mutex::default(), ends: watch::Sender::new(0) }
+    pub(super) fn new(calls_max: usize, charges: [i64; 2]) -> Self {
+        Self { calls_max: calls_max.max(1), charges, entries: Mutex::default(), ends: watch::Sender::new(0) }
     }
 
     pub(super) fn calls(&self) -> Vec<Call> {
@@ -104,6 +133,18 @@ impl Log {
 
     pub(super) fn counters(&self) -> Counters {
         self.entries().counters
+    }
+
+    /// The bill for all calls that have ended, in the order in which they began.
+    pub(super) fn invoice(&self) -> Vec<InvoiceLine> {
+        self.entries().calls.iter().filter_map(|call| call.charged(self.charges).ok()).collect()
+    }
+
+    /// The bill for the newest call with this id, the provider's or the client's.
+    pub(super) fn find(&self, id: &str) -> Option<Result<InvoiceLine, Runs>> {
+        let entries = self.entries();
+        let call = entries.calls.iter().rfind(|call| call.generation_id == id || call.call_id == id)?;
+        Some(call.charged(self.charges))
     }
 
     /// A connection was accepted.
@@ -141,7 +182,10 @@ impl Log {
         let mut entries = self.entries();
         entries.prompt_bytes += prompt_bytes(&messages);
         entries.counters.running += 1;
+        let number = entries.first + entries.calls.len() as u64;
         entries.calls.push_back(Call {
+            generation_id: format!("gen-{number}"),
+            tokens: [0, 0],
             call_id,
             model,
             settings,
@@ -154,17 +198,40 @@ impl Log {
             finish_sent: false,
             ended: None,
         });
-        let number = entries.first + entries.calls.len() as u64 - 1;
         while entries.calls.len() > self.calls_max
             || (entries.prompt_bytes > PROMPT_BYTES_MAX && entries.calls.len() > 1)
         {
             entries.forget_oldest();
         }
-        Recording { log: Arc::clone(self), number, chunks: 0, bytes: 0, finish_sent: false, ended: None }
+        Recording {
+            log: Arc::clone(self),
+            number,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+            chunks: 0,
+            bytes: 0,
+            finish_sent: false,
+            ended: None,
+        }
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Call {
+    fn charged(&self, [prompt, completion]: [i64; 2]) -> Result<InvoiceLine, Runs> {
+        let [prompt_tokens, completion_tokens] = self.tokens;
+        Ok(InvoiceLine {
+            call_id: self.call_id.clone(),
+            generation_id: self.generation_id.clone(),
+            model: self.model.clone(),
+            prompt_tokens,
+            completion_tokens,
+            cost_micros: prompt_tokens * prompt + completion_tokens * completion,
+            ended: self.ended.ok_or(Runs)?,
+        })
     }
 }
 
@@ -190,6 +257,7 @@ impl Entries {
             call.chunks = recording.chunks;
             call.bytes = recording.bytes;
             call.finish_sent = recording.finish_sent;
+            call.tokens = [recording.prompt_tokens, recording.completion_tokens];
             call.ended = Some(ended);
         }
     }
@@ -203,6 +271,8 @@ fn prompt_bytes(messages: &[Message]) -> usize {
 pub(super) struct Recording {
     log: Arc<Log>,
     number: u64,
+    pub(super) prompt_tokens: i64,
+    pub(super) completion_tokens: i64,
     pub(super) chunks: u32,
     pub(super) bytes: u64,
     pub(super) finish_sent: bool,
@@ -210,6 +280,11 @@ pub(super) struct Recording {
 }
 
 impl Recording {
+    /// What the provider calls the call.
+    pub(super) fn generation_id(&self) -> String {
+        format!("gen-{}", self.number)
+    }
+
     /// The call is over; the first word counts.
     pub(super) fn end(&mut self, ended: Ended) {
         if self.ended.is_none() {
@@ -236,7 +311,7 @@ mod tests {
 
     #[test]
     fn the_oldest_calls_are_forgotten() {
-        let log = Arc::new(Log::new(2));
+        let log = Arc::new(Log::new(2, [0, 0]));
         let mut calls = ["a", "b", "c"].map(|call_id| ask(&log, call_id));
         calls[0].end(Ended::Finished);
         calls[1].end(Ended::Cut);
@@ -247,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_call_forgotten_while_it_runs_still_counts() {
-        let log = Arc::new(Log::new(9));
+        let log = Arc::new(Log::new(9, [0, 0]));
         let call = ask(&log, "a");
         log.clear();
         let _running = ask(&log, "b");
@@ -259,7 +334,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_end_is_waited_for() {
-        let log = Arc::new(Log::new(9));
+        let log = Arc::new(Log::new(9, [0, 0]));
         let mut first = ask(&log, "a");
         first.end(Ended::Error(500));
         let second = ask(&log, "a");

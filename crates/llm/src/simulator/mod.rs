@@ -5,9 +5,11 @@
 //! |---|---|
 //! | `POST /v1/chat/completions` | an [`answer`], streamed or whole; any model name will do |
 //! | `POST /v1/messages` | the same over the other wire |
+//! | `GET /v1/generation?id=` | OpenRouter's account of a call that has ended, by its own id or the client's |
 //! | `GET /v1/models` | the names of [`Options::models`] |
 //! | `GET`, `DELETE /sim/calls` | every [`Call`] so far · forget them |
 //! | `GET /sim/counters` | [`Counters`] |
+//! | `GET /sim/invoice` | the bill: an [`InvoiceLine`] for every call that has ended |
 //! | `GET`, `PUT /sim/script` | the [`Script`] of calls whose last message has no directive |
 //!
 //! A directive stands anywhere in the last user message: `[[sim status=429 retry_after=2]]`, `[[sim cut_after=3]]`,
@@ -30,7 +32,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 
 pub use self::{
     answer::{answer, digest, signed_answer},
-    log::{Call, Counters, Ended},
+    log::{Call, Counters, Ended, InvoiceLine},
     script::{NumberOrText, Script, UsageScript},
 };
 use self::{log::Log, server::Shared};
@@ -51,6 +53,8 @@ pub struct Options {
     pub log_calls_max: usize,
     /// Keep every prompt in the log, at most 256 MiB of them. Default true; a bench turns it off.
     pub log_prompts: bool,
+    /// What a token of a prompt, and one of an answer, is charged with, in micro-units. Default 0.
+    pub charges: [i64; 2],
     /// End each text with the digest of its prompt and the attempt that `X-Client-Request-Id` names: see
     /// [`signed_answer`]. Default false.
     pub sign: bool,
@@ -59,7 +63,15 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let models = vec!["simulator".to_owned()];
-        Self { first_ms: 0, chunk_ms: 0, models, log_calls_max: 200_000, log_prompts: true, sign: false }
+        Self {
+            first_ms: 0,
+            chunk_ms: 0,
+            models,
+            log_calls_max: 200_000,
+            log_prompts: true,
+            charges: [0, 0],
+            sign: false,
+        }
     }
 }
 
@@ -96,6 +108,11 @@ impl Simulator {
     /// Every call so far, oldest first.
     pub fn calls(&self) -> Vec<Call> {
         self.log().calls()
+    }
+
+    /// The bill for every call that has ended, in the order in which they began.
+    pub fn invoice(&self) -> Vec<InvoiceLine> {
+        self.log().invoice()
     }
 
     /// Connections, and how calls ended. Not lessened when old calls are forgotten.

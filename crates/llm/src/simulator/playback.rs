@@ -113,6 +113,7 @@ impl Playback {
         let frame = Bytes::from(std::mem::take(&mut self.frame));
         self.recording.bytes += frame.len() as u64;
         self.recording.chunks = self.events.chunks();
+        self.recording.completion_tokens = self.events.words();
         self.recording.finish_sent = self.events.finished();
         frame
     }

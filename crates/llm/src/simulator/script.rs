@@ -48,6 +48,9 @@ pub struct Script {
     /// What to say about usage.
     pub usage: Option<UsageScript>,
 
+    /// Only the first so many attempts go wrong, as the client's id of the call counts them; the others say the same, and go well.
+    pub attempts: Option<u32>,
+
     /// A comment line before each event.
     pub comments: bool,
     /// Lines end with CR LF.
@@ -86,6 +89,15 @@ impl fmt::Display for NumberOrText {
 }
 
 impl Script {
+    /// As the call of this attempt goes.
+    pub(super) fn at(self, attempt: u32) -> Self {
+        if self.attempts.is_none_or(|attempts| attempt <= attempts) {
+            return self;
+        }
+        let Self { first_ms, chunk_ms, text, chunks, .. } = self;
+        Self { first_ms, chunk_ms, text, chunks, ..Self::default() }
+    }
+
     /// Refuses values that cannot be played, as a sentence naming the field.
     pub(super) fn checked(self) -> Result<Self, String> {
         if self.status.is_some_and(|status| !(300..600).contains(&status)) {

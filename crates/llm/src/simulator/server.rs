@@ -9,26 +9,28 @@ use std::{
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    extract::{DefaultBodyLimit, Query, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
     serve::ListenerExt,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{
     Options, answer, directive,
     events::Events,
-    log::{Ended, Log, Recording},
+    log::{Ended, Log, Recording, Runs},
     playback::{Playback, stop, stops_within},
     request::{MessagesRequest, Request},
     script::Script,
     wire::{Tokens, Wire},
 };
 use crate::prompt::{Message, Role};
+
+const GENERATION_ID: HeaderName = HeaderName::from_static("x-generation-id");
 
 /// The largest request: 32 MiB.
 const REQUEST_BYTES_MAX: usize = 32 << 20;
@@ -43,7 +45,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(options: Options, stopped: watch::Receiver<bool>) -> Self {
-        let log = Arc::new(Log::new(options.log_calls_max));
+        let log = Arc::new(Log::new(options.log_calls_max, options.charges));
         Self { options, standing: RwLock::default(), log, stopped }
     }
 
@@ -64,6 +66,8 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) -> io::Res
         .route("/v1/chat/completions", post(complete))
         .route("/v1/messages", post(message))
         .route("/v1/models", get(models))
+        .route("/v1/generation", get(generation))
+        .route("/sim/invoice", get(invoice))
         .route("/sim/calls", get(calls).delete(forget))
         .route("/sim/counters", get(counters))
         .route("/sim/script", get(standing).put(play))
@@ -124,16 +128,7 @@ fn digest(request: &Request<'_>) -> u64 {
 
 /// Words, for want of a tokenizer.
 fn prompt_tokens(request: &Request<'_>) -> i64 {
-    request.messages.iter().map(|message| words(&message.content)).sum()
-}
-
-/// Counts where words begin, which takes no time beside reading the request.
-fn words(text: &str) -> i64 {
-    let blank = u8::is_ascii_whitespace;
-    let bytes = text.as_bytes();
-    let later =
-        bytes.iter().zip(bytes.iter().skip(1)).filter(|(before, it)| blank(before) && !blank(it)).count();
-    i64::from(bytes.first().is_some_and(|first| !blank(first))) + later as i64
+    request.messages.iter().map(|message| answer::words(&message.content)).sum()
 }
 
 impl Shared {
@@ -148,8 +143,9 @@ impl Shared {
                 return refuse(problem);
             }
         };
+        let attempt = call_id(headers).rsplit(':').next().unwrap_or_default();
+        let script = script.at(attempt.parse().unwrap_or(1));
         let text = if self.options.sign {
-            let attempt = call_id(headers).rsplit(':').next().unwrap_or_default();
             answer::signed_text(&script, &last, said().count(), digest(request), attempt)
         } else {
             answer::text(&script, &last, said().count())
@@ -157,14 +153,17 @@ impl Shared {
         if let Some(response) = self.misbehave(&wire, &script, &mut recording).await {
             return response;
         }
-        let usage = [prompt_tokens(request), words(&text)];
+        let usage = [prompt_tokens(request), answer::words(&text)];
+        recording.prompt_tokens = usage[0];
         if !request.stream {
             return self.whole(&wire, script, &text, usage, recording).await;
         }
+        let generation_id = recording.generation_id();
         let usage = request.stream_options.include_usage.then_some(usage);
         let events = Events::new(script, &self.options, text, wire, usage);
         let body = Playback::new(events, recording, self.stopped.clone()).into_body();
-        ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
+        let headers = [(header::CONTENT_TYPE, "text/event-stream"), (GENERATION_ID, &generation_id)];
+        (headers, body).into_response()
     }
 
     /// The response of a script that gives no answer at all.
@@ -208,6 +207,7 @@ impl Shared {
         let finish = script.finish.as_deref().unwrap_or("stop");
         let body = wire.whole(text, finish, usage);
         recording.bytes = body.len() as u64;
+        recording.completion_tokens = completion;
         recording.finish_sent = finish != "none";
         recording.end(Ended::Finished);
         ([(header::CONTENT_TYPE, "application/json")], body).into_response()
@@ -218,6 +218,34 @@ async fn models(State(shared): State<Arc<Shared>>) -> Response {
     let model = |id: &String| json!({ "id": id, "object": "model", "created": 0, "owned_by": "simulator" });
     let data: Vec<_> = shared.options.models.iter().map(model).collect();
     json_response(StatusCode::OK, &json!({ "object": "list", "data": data }))
+}
+
+/// A provider's account of a call, by its own id of it or by that of the client.
+async fn generation(State(shared): State<Arc<Shared>>, Query(asked): Query<Asked>) -> Response {
+    let error = |status: StatusCode, message| {
+        json_response(status, &json!({ "error": { "code": status.as_u16(), "message": message } }))
+    };
+    match shared.log.find(&asked.id) {
+        Some(Ok(line)) => {
+            let data = json!({
+                "id": line.generation_id, "model": line.model, "streamed": true, "cancelled": line.ended == Ended::ClientGone,
+                "tokens_prompt": line.prompt_tokens, "tokens_completion": line.completion_tokens,
+                "native_tokens_prompt": line.prompt_tokens, "native_tokens_completion": line.completion_tokens,
+            });
+            json_response(StatusCode::OK, &json!({ "data": data }))
+        }
+        Some(Err(Runs)) => error(StatusCode::SERVICE_UNAVAILABLE, "it has not ended"),
+        None => error(StatusCode::NOT_FOUND, "there is no such generation"),
+    }
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    id: String,
+}
+
+async fn invoice(State(shared): State<Arc<Shared>>) -> Response {
+    json_response(StatusCode::OK, &shared.log.invoice())
 }
 
 async fn calls(State(shared): State<Arc<Shared>>) -> Response {
@@ -258,17 +286,5 @@ fn json_response(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::words;
-
-    #[test]
-    fn words_are_counted_as_they_are_split() {
-        for text in ["", " ", "one", " one", "one ", "one two", "  one \n\ttwo  three ", "\u{fc} x"] {
-            assert_eq!(words(text), text.split_ascii_whitespace().count() as i64, "{text:?}");
-        }
     }
 }

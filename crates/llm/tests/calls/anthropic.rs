@@ -7,7 +7,7 @@ use llm::{
 use serde_json::{Value, json};
 
 use crate::{
-    ask::{KEY, PATIENT, answer, simulator},
+    ask::{KEY, NEVER_OPENS, PATIENT, answer, simulator},
     raw::{Act, Raw, response, stream},
 };
 
@@ -17,12 +17,13 @@ fn gateway(base_url: String) -> Gateway {
     let provider = ProviderConfig {
         api_key: Some(KEY.into()),
         timeouts: PATIENT,
+        breaker: NEVER_OPENS,
         ..ProviderConfig::new(ProviderKind::Anthropic, base_url)
     };
-    let route = vec![RouteStep { provider: "p".to_owned(), model: "theirs".to_owned() }];
+    let route = [RouteStep::new("p", "theirs")];
     Gateway::new(&Config {
         providers: [("p".to_owned(), provider)].into(),
-        models: [("m".to_owned(), ModelConfig { route })].into(),
+        models: [("m".to_owned(), ModelConfig::new(route))].into(),
         default_model: "m".to_owned(),
     })
     .unwrap()

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use llm::{
-    Answering, CallError, Config, Event, Finish, Gateway, Message, ModelConfig, Prompt, ProviderConfig,
-    ProviderKind, RouteStep, Settings, Timeouts,
+    Answering, BreakerConfig, CallError, Config, Event, Finish, Gateway, Message, ModelConfig, Prompt,
+    ProviderConfig, ProviderKind, RouteStep, Settings, Timeouts,
     simulator::{Ended, Options, Simulator},
 };
 use tokio::time::timeout;
@@ -15,6 +15,9 @@ const TEST_WAIT: Duration = Duration::from_secs(30);
 /// Long enough for a machine under load.
 pub const PATIENT: Timeouts =
     Timeouts { connect_ms: 5_000, first_token_ms: 20_000, idle_ms: 20_000, total_ms: 60_000 };
+
+/// For calls that are to fail one after the other.
+pub const NEVER_OPENS: BreakerConfig = BreakerConfig { failures: 0, within_ms: 10_000, rest_ms: 5_000 };
 
 pub const KEY: &str = "sk-0123456789-secret";
 
@@ -27,12 +30,13 @@ pub fn gateway(base_url: String, timeouts: Timeouts) -> Gateway {
     let provider = ProviderConfig {
         api_key: Some(KEY.into()),
         timeouts,
+        breaker: NEVER_OPENS,
         ..ProviderConfig::new(ProviderKind::Openai, base_url)
     };
-    let route = vec![RouteStep { provider: "p".to_owned(), model: "theirs".to_owned() }];
+    let route = [RouteStep::new("p", "theirs")];
     let config = Config {
         providers: [("p".to_owned(), provider)].into(),
-        models: [("m".to_owned(), ModelConfig { route })].into(),
+        models: [("m".to_owned(), ModelConfig::new(route))].into(),
         default_model: "m".to_owned(),
     };
     Gateway::new(&config).unwrap()

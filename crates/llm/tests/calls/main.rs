@@ -4,8 +4,11 @@
 
 mod anthropic;
 mod ask;
+mod bills;
 mod connections;
 mod faults;
 mod hostile;
 mod raw;
+mod reports;
+mod routes;
 mod simulator;

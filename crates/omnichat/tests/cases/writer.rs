@@ -128,6 +128,7 @@ async fn one_bad_entry_in_a_batch_fails_alone() {
         ownership: GOOD,
         seq: turn.seq,
         user_message: turn.user_message,
+        attempts: 1,
         ending: match seq {
             3 => Ending::Cancelled(Some("poison\0".into())),
             4 => Ending::Cancelled(Some("so far".into())),

@@ -28,6 +28,7 @@ mod projects;
 mod prompts;
 mod provider_faults;
 mod residents;
+mod routes;
 mod sends;
 mod sessions;
 mod sockets;

@@ -11,20 +11,20 @@ both_layouts![
     a_provider_that_is_not_there_is_a_fault_of_its_own,
 ];
 
-/// What the provider is told to do, and what the sender hears.
-const FAILURES: [(&str, u16, &str); 12] = [
-    ("hang", 504, "provider_timed_out"),
-    ("hang_after=2", 504, "provider_timed_out"),
-    ("status=500", 502, "provider_failed"),
-    ("cut_after=3", 502, "answer_truncated"),
-    ("finish=none no_done", 502, "answer_truncated"),
-    ("error_after=3", 502, "provider_failed"),
-    ("error_in_200", 502, "provider_failed"),
-    ("status=429 retry_after=7", 503, "provider_busy"),
-    ("status=401", 502, "provider_misconfigured"),
-    ("status=400 error=context_length_exceeded", 422, "context_too_long"),
-    ("finish=content_filter", 502, "answer_filtered"),
-    ("empty", 502, "answer_empty"),
+/// What the provider is told to do, what the sender hears, and after how many calls.
+const FAILURES: [(&str, u16, &str, usize); 12] = [
+    ("hang", 504, "provider_timed_out", 3),
+    ("hang_after=2", 504, "provider_timed_out", 3),
+    ("status=500", 502, "provider_failed", 3),
+    ("cut_after=3", 502, "answer_truncated", 3),
+    ("finish=none no_done", 502, "answer_truncated", 3),
+    ("error_after=3", 502, "provider_failed", 3),
+    ("error_in_200", 502, "provider_failed", 3),
+    ("status=429 retry_after=1", 503, "provider_busy", 3),
+    ("status=401", 502, "provider_misconfigured", 1),
+    ("status=400 error=context_length_exceeded", 422, "context_too_long", 1),
+    ("finish=content_filter", 502, "answer_filtered", 1),
+    ("empty", 502, "answer_empty", 1),
 ];
 
 fn without_request(answer: &Answer) -> Value {
@@ -37,15 +37,17 @@ async fn each_failure_of_the_provider_has_its_name(layout: Layout) {
     let world = world(layout)
         .set("providers.simulator.timeouts.first_token_ms", 700)
         .set("providers.simulator.timeouts.idle_ms", 700)
+        .set("providers.simulator.breaker.failures", 0)
         .start()
         .await;
     let ana = world.user().await;
     let conversation = ana.conversation().await;
-    for (script, status, code) in FAILURES {
+    for (script, status, code, calls) in FAILURES {
+        let before = world.provider().calls().len();
         let answer = ana.send(&conversation, &format!("please [[sim {script}]]")).await;
         let problem = answer.fault(status, code);
         if status == 503 {
-            assert_eq!((answer.header("retry-after"), &problem["retry_after"]), ("7", &json!(7)));
+            assert_eq!((answer.header("retry-after"), &problem["retry_after"]), ("1", &json!(1)));
         }
         let turn = ana.get(&format!("/turns/{}", text(&problem["turn_id"]))).await.ok();
         assert_eq!((&turn["status"], &turn["fault"]["code"]), (&json!("failed"), &json!(code)));
@@ -54,6 +56,9 @@ async fn each_failure_of_the_provider_has_its_name(layout: Layout) {
             (&Value::Null, &Value::Null),
             "no part of an answer is kept"
         );
+        assert_eq!(world.provider().calls().len() - before, calls, "{script}");
+        let told: Vec<_> = turn["calls"].as_array().unwrap().iter().map(|call| &call["fault"]).collect();
+        assert_eq!(told, vec![&json!(code); calls], "{script}");
     }
     let answered = text(&ana.send(&conversation, "and now?").await.ok()["response"]);
     assert!(answered.starts_with("You said \"and now?\" (message 13 of this conversation)"), "{answered}");
@@ -67,7 +72,8 @@ async fn each_failure_of_the_provider_has_its_name(layout: Layout) {
         "select status, count(*), count(assistant_message_id) from outcomes group by status order by status";
     let outcomes = sqlx::query_as::<_, (String, i64, i64)>(outcomes).fetch_all(world.sql()).await.unwrap();
     assert_eq!(outcomes, [("completed".into(), 1, 1), ("failed".into(), 12, 0)]);
-    assert_eq!(world.provider().calls().len(), FAILURES.len() + 1, "nothing was tried twice");
+    let calls: usize = FAILURES.iter().map(|(.., calls)| calls).sum();
+    assert_eq!(world.provider().calls().len(), calls + 1);
     assert_eq!(ana.history(&conversation).await.len(), FAILURES.len() + 2);
 }
 
@@ -81,7 +87,7 @@ async fn a_failed_turn_stays_failed_when_it_is_repeated(layout: Layout) {
     let again = send().await;
     again.fault(502, "provider_failed");
     assert_eq!(without_request(&again), without_request(&first));
-    assert_eq!(world.provider().calls().len(), 1);
+    assert_eq!(world.provider().calls().len(), 3, "for the first send alone");
 }
 
 async fn a_provider_that_is_not_there_is_a_fault_of_its_own(layout: Layout) {

@@ -7,7 +7,8 @@ use crate::tree;
 /// Everything in `text` that is called like a metric of ours.
 fn names(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let ends = ["_total", "_seconds", "_in_flight", "_alive", "_entries", "_bucket", "_sum", "_count"];
+    let ends =
+        ["_total", "_seconds", "_in_flight", "_alive", "_resting", "_entries", "_bucket", "_sum", "_count"];
     words.filter(move |word| word.starts_with("omnichat_") && ends.iter().any(|end| word.ends_with(end)))
 }
 

@@ -67,6 +67,8 @@ pub struct Asked {
     pub finish_sent: bool,
     /// Whether the provider refused or broke it.
     pub broken: bool,
+    /// What it is billed for: tokens of the prompt, and of what was said.
+    pub tokens: [i64; 2],
     /// Whether its caller had gone before anything was said: it was held on its way for too long.
     pub abandoned: bool,
 }
@@ -84,7 +86,37 @@ pub struct Dump {
     pub attempts: Vec<(Uuid, i16)>,
     /// Who wrote what, in order.
     pub writes: Vec<Write>,
+    /// What is known of every call to the provider.
+    pub accounts: Vec<Account>,
 }
+
+/// What is known of a call, by whoever knows most.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct Account {
+    /// For which turn.
+    pub turn_id: Uuid,
+    /// Which attempt.
+    pub number: i16,
+    /// Tokens of the prompt.
+    pub prompt_tokens: Option<i32>,
+    /// Tokens of the answer.
+    pub completion_tokens: Option<i32>,
+    /// What they cost.
+    pub cost_micros: Option<i64>,
+    /// Whether that is a guess.
+    pub estimated: bool,
+}
+
+/// Of what is known of a call, what counts: the provider's word, then its caller's, then the outcome's.
+const ACCOUNTS: &str = "
+    select distinct on (turn_id, number) turn_id, number, prompt_tokens, completion_tokens, cost_micros, estimated
+    from (select turn_id, number, prompt_tokens, completion_tokens, cost_micros, estimated,
+                 array_position(array['provider', 'caller', 'outcome', 'successor'], told_by) as place
+          from calls
+          union all
+          select turn_id, attempt, prompt_tokens, completion_tokens, cost_micros, prompt_tokens is null, 3
+          from outcomes where attempt is not null) told
+    order by turn_id, number, place";
 
 /// A row of `turns`.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
@@ -199,7 +231,15 @@ impl Dump {
             messages: sqlx::query_as(messages).fetch_all(&mut connection).await.unwrap(),
             attempts: sqlx::query_as(attempts).fetch_all(&mut connection).await.unwrap(),
             writes: sqlx::query_as(writes).fetch_all(&mut connection).await.unwrap(),
+            accounts: sqlx::query_as(ACCOUNTS).fetch_all(&mut connection).await.unwrap(),
         }
+    }
+
+    /// How many calls there are of which only an estimate is known, or less. None if the database does not say.
+    pub async fn unsettled(url: &str) -> Option<i64> {
+        let mut connection = PgConnection::connect(url).await.ok()?;
+        let sql = format!("select count(*) from ({ACCOUNTS}) known where estimated");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut connection).await.ok()
     }
 
     /// The outcome of each turn.
@@ -232,6 +272,7 @@ impl Asked {
             ended: call.ended_at.map_or(Micros::MAX, micros),
             finish_sent: call.finish_sent,
             broken: matches!(call.ended, Some(Ended::Error(_) | Ended::Cut)),
+            tokens: call.tokens,
             abandoned: call.ended == Some(Ended::ClientGone) && call.chunks == 0,
         })
     }

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// What the program is told besides what every test tells it: short patience with the provider, short histories.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 15] = [
     ("OMNICHAT__CHAT__HISTORY_MESSAGES_MAX", "20"),
     ("OMNICHAT__AUTH__ACCESS_TOKEN_MINUTES", "1440"),
     ("OMNICHAT__PROVIDERS__SIMULATOR__TIMEOUTS__CONNECT_MS", "1000"),
@@ -40,7 +40,16 @@ const SETTINGS: [(&str, &str); 9] = [
     ("OMNICHAT__HTTP__ANSWER_TIMEOUT_S", "30"),
     ("OMNICHAT__LOG__FILTER", "info"),
     ("OMNICHAT__HTTP__CONNECTIONS_MAX", "10000"),
+    ("OMNICHAT__CHAT__SETTLE_EVERY_S", "1"),
+    ("OMNICHAT__PROVIDERS__SIMULATOR__KIND", "openrouter"),
+    ("OMNICHAT__PROVIDERS__SIMULATOR__KNOWS_CALL_IDS", "true"),
+    ("OMNICHAT__PROVIDERS__SPARE__KIND", "openrouter"),
+    ("OMNICHAT__PROVIDERS__SPARE__KNOWS_CALL_IDS", "true"),
+    ("OMNICHAT__PROVIDERS__SPARE__ALLOW_INSECURE", "true"),
 ];
+
+/// What the provider charges for a token of a prompt, and for one of an answer, in micro-units.
+pub const CHARGES: [i64; 2] = [3, 11];
 
 /// [`super::plan::Size`]'s history bound, as the checks must know it.
 pub const HISTORY_MESSAGES_MAX: usize = 20;
@@ -111,7 +120,13 @@ impl Installation {
             )
         );
         let calls = usize::try_from(size.turns).unwrap_or(usize::MAX).saturating_mul(4).max(100_000);
-        let provider = Options { sign: true, log_prompts: false, log_calls_max: calls, ..Options::default() };
+        let provider = Options {
+            sign: true,
+            log_prompts: false,
+            log_calls_max: calls,
+            charges: CHARGES,
+            ..Options::default()
+        };
         let provider = Simulator::start((Ipv4Addr::LOCALHOST, 0).into(), provider).await;
         let provider = provider.expect("a port for the provider");
         let ways =
@@ -291,6 +306,15 @@ impl Installation {
         let mut command = Command::new(self.binary);
         command.args(arguments).env_clear().envs(variables).envs(SETTINGS).current_dir(&self.folder);
         command.env("OMNICHAT__NATS__REPLICAS", self.size.nats_servers.to_string());
+        command.env("OMNICHAT__PROVIDERS__SPARE__BASE_URL", &provider);
+        let [prompt, completion] = CHARGES;
+        for model in world::MODELS {
+            let table = format!("OMNICHAT__MODELS__{}", model.to_uppercase());
+            let step = |provider: &str| format!(r#"{{ provider = "{provider}", model = "{model}" }}"#);
+            command.env(format!("{table}__ROUTE"), format!("[{}, {}]", step("simulator"), step("spare")));
+            let prices = format!("{{ prompt = {prompt}, completion = {completion} }}");
+            command.env(format!("{table}__PRICES"), prices);
+        }
         command
     }
 }

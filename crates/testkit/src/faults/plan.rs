@@ -45,7 +45,17 @@ pub enum Fate {
 }
 
 /// Fates that end well, besides the plain one.
-const ODD: [&str; 6] = ["drip", "comments crlf", "finish=length", "chunk_ms=15", "no_done", "usage=none"];
+const ODD: [&str; 9] = [
+    "drip",
+    "comments crlf",
+    "finish=length",
+    "chunk_ms=15",
+    "no_done",
+    "usage=none",
+    "status=500 attempts=1",
+    "cut_after=3 attempts=1",
+    "hang_after=2 attempts=1",
+];
 /// Fates that end badly, each in its own way.
 pub const BAD: [&str; 10] = [
     "hang",

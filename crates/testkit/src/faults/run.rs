@@ -61,6 +61,8 @@ impl Patience {
 
 /// Between two words of a slow answer: it takes some two seconds.
 const CHUNK_MS: u64 = 40;
+/// Until every call is settled.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 /// Messages that are sent while a worker leaves, how many per second, and between two words of their answers: so many run that
 /// few have to wait for another.
 const LEAVING: u64 = 80;
@@ -326,6 +328,7 @@ async fn look(
     let reads = read_all(driver).await;
     pry(driver).await;
     let url = on.record.lock().await.url();
+    settle(&url).await;
     let dump = Dump::take(&url).await;
     sleep(Duration::from_secs(2)).await;
     let settled = Dump::take(&url).await == dump;
@@ -355,6 +358,14 @@ async fn recover(on: &Installation, staff: &Stranger, within: Duration) -> Optio
         sleep(Duration::from_millis(200)).await;
     }
     None
+}
+
+/// Waits until the provider has told what the calls have cost that were cut. What is not settled by then a check finds.
+async fn settle(url: &str) {
+    let began = Instant::now();
+    while began.elapsed() < SETTLED_WITHIN && Dump::unsettled(url).await != Some(0) {
+        sleep(Duration::from_millis(500)).await;
+    }
 }
 
 async fn open_turns(url: &str) -> Option<i64> {

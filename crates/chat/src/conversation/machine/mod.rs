@@ -8,8 +8,9 @@ mod run;
 mod tests;
 mod turn;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
+use llm::Report;
 use time::OffsetDateTime;
 use wire::{Answer, ConversationEvent, ConversationId, Fault, Settings, TurnEvent, TurnId, UserId};
 
@@ -61,7 +62,13 @@ pub enum Ended {
     Completed(Completion),
     /// Without one, and another call would do no better.
     Failed(Fault),
-    /// Before the provider heard of it, for want of the database.
+    /// Without one, for a reason that may have passed after this time.
+    Passing(Fault, Duration),
+    /// Before a provider was asked, for this reason.
+    Refused(Fault),
+    /// Before a provider was asked: all rest, for this reason and for this time.
+    Waiting(Fault, Duration),
+    /// Before a provider was asked, for want of the database.
     NotMade,
     /// It was cut by a failure of ours.
     Died(String),
@@ -94,8 +101,8 @@ pub enum Effect {
     Write(Box<Outcome>),
     /// Read the outcome that somebody else has stored.
     Settle(TurnId, UserId),
-    /// Come back to this turn in a moment.
-    Rest(TurnId),
+    /// Come back to this turn after a time.
+    Rest(TurnId, Duration),
     /// Tell step `.2` of a turn.
     Tell(UserId, TurnId, u64, Box<TurnEvent>),
     /// Answer a delivery, and take it off the queue.
@@ -108,6 +115,8 @@ pub enum Effect {
     Replace(Ticket, Ticket),
     /// Note that a turn was accepted, before which so many wait.
     NoteAccepted(TurnId, u32),
+    /// Note what a call was that no outcome tells of, though it gave an answer.
+    NoteCall(TurnId, i16, Box<Report>),
     /// Note how a turn ended.
     NoteEnded(Box<HeldTurn>, &'static str),
     /// Note that a delivery was of a turn that is in hand.

@@ -1,5 +1,7 @@
 //! From accepted turn to outcome. The first turn of the queue runs; the next one starts when its outcome is stored.
 
+use std::time::Duration;
+
 use time::OffsetDateTime;
 use wire::{Answer, ConversationEvent, Fault, FaultCode, TurnId, TurnStatus, limits};
 
@@ -12,6 +14,12 @@ use crate::{
 
 /// An actor that failed this often while it had a turn in hand gives that turn up.
 pub(super) const FAILURES_MAX: u8 = 3;
+/// Before something is tried again that failed for a reason of ours.
+const REST: Duration = Duration::from_secs(1);
+/// A turn waits so long for a provider that rests.
+const WAITS_WITHIN: Duration = Duration::from_secs(30);
+/// A call is repeated only as long after the first one: by then whoever asked has given up waiting.
+const REPEATED_WITHIN: Duration = Duration::from_secs(120);
 
 impl Machine {
     /// Starts the first turn of the queue, if it waits.
@@ -63,7 +71,7 @@ impl Machine {
             self.room = Some(turn.id);
             return self.attempt();
         }
-        self.rest(0, Next::Begin);
+        self.rest(0, Next::Begin, REST);
         let _ = now;
     }
 
@@ -120,33 +128,64 @@ impl Machine {
             return;
         }
         turn.told = told.max(turn.told);
-        if turn.cancelled {
-            let said = match ended {
-                Ended::Completed(completion) => Some(completion.text),
-                Ended::Stopped(text) if !text.is_empty() => Some(text.into()),
-                _ => None,
-            };
-            return self.finish(place, Ending::Cancelled(said), now);
-        }
-        if self.deleted {
-            return self.finish(place, Ending::Failed(FaultCode::ConversationNotFound.into()), now);
+        if turn.cancelled || self.deleted {
+            return self.ended_unwanted(place, ended, now);
         }
         match ended {
             Ended::Completed(completion) => self.finish(place, Ending::Completed(completion), now),
             Ended::Failed(fault) => self.finish(place, Ending::Failed(fault), now),
-            Ended::NotMade => self.rest(place, Next::Call),
+            Ended::Passing(fault, wait) => {
+                turn.waiting_since = None;
+                let since = *turn.failing_since.get_or_insert(now);
+                if turn.attempts >= limits::ATTEMPTS_MAX || now + wait > since + REPEATED_WITHIN {
+                    return self.finish(place, Ending::Failed(fault), now);
+                }
+                self.rest(place, Next::Begin, wait);
+            }
+            Ended::Waiting(fault, wait) => {
+                let since = *turn.waiting_since.get_or_insert(now);
+                if now + wait > since + WAITS_WITHIN {
+                    turn.attempts -= 1;
+                    return self.finish(place, Ending::Failed(fault), now);
+                }
+                self.rest(place, Next::Call, wait);
+            }
+            Ended::Refused(fault) => {
+                turn.attempts -= 1;
+                self.finish(place, Ending::Failed(fault), now);
+            }
+            Ended::NotMade => self.rest(place, Next::Call, REST),
             Ended::Died(reason) => {
                 turn.failure = Some(reason);
-                self.rest(place, Next::Begin);
+                self.rest(place, Next::Begin, REST);
             }
-            Ended::Stopped(_) => self.rest(place, Next::Begin),
+            Ended::Stopped(_) => self.rest(place, Next::Begin, REST),
         }
     }
 
-    fn rest(&mut self, place: usize, next: Next) {
+    /// A call ended for a turn that nobody wants any more.
+    fn ended_unwanted(&mut self, place: usize, ended: Ended, now: OffsetDateTime) {
+        let turn = &self.turns[place];
+        let (id, attempt, cancelled) = (turn.id, turn.attempts, turn.cancelled);
+        let said = match ended {
+            Ended::Completed(completion) => {
+                self.ask(Effect::NoteCall(id, attempt, Box::new(completion.report)));
+                Some(completion.text)
+            }
+            Ended::Stopped(text) if !text.is_empty() => Some(text.into()),
+            _ => None,
+        };
+        let ending = match cancelled {
+            true => Ending::Cancelled(said),
+            false => Ending::Failed(FaultCode::ConversationNotFound.into()),
+        };
+        self.finish(place, ending, now);
+    }
+
+    fn rest(&mut self, place: usize, next: Next, time: Duration) {
         if let Some(turn) = self.turns.get_mut(place) {
             turn.phase = Phase::Resting(next);
-            let rest = Effect::Rest(turn.id);
+            let rest = Effect::Rest(turn.id, time);
             self.ask(rest);
         }
     }
@@ -209,6 +248,7 @@ impl Machine {
             ownership: self.terms.ownership,
             seq: turn.seq,
             user_message: turn.user_message,
+            attempts: turn.attempts,
             ending,
             finished_at: now,
         };
@@ -220,6 +260,9 @@ impl Machine {
         let Some(place) = self.place_of(id) else { return };
         let Phase::Writing(outcome) = &self.turns[place].phase else { return };
         let outcome = outcome.clone();
+        if !matches!(result, Ok(()) | Err(WriteError::Overloaded)) {
+            self.note_unstored(&outcome);
+        }
         match result {
             Ok(()) => self.conclude(place, outcome.reply(), now),
             // Somebody has stored an outcome already: that one counts.
@@ -237,9 +280,17 @@ impl Machine {
                 Ending::Cancelled(Some(_)) => self.finish(place, Ending::Cancelled(None), now),
                 _ => self.ask(Effect::Fail("Postgres refuses to store how the turn ended")),
             },
-            Err(WriteError::Overloaded) => self.rest(place, Next::Write(outcome)),
+            Err(WriteError::Overloaded) => self.rest(place, Next::Write(outcome), REST),
             Err(WriteError::Fenced) => self.ask(Effect::Abandon),
             Err(WriteError::Stopped) => self.ask(Effect::Stop("stopped")),
+        }
+    }
+
+    /// The outcome that tells of the call is not stored, or may not be.
+    fn note_unstored(&mut self, outcome: &Outcome) {
+        if let Ending::Completed(completion) = &outcome.ending {
+            let report = Box::new(completion.report.clone());
+            self.ask(Effect::NoteCall(outcome.turn, outcome.attempts, report));
         }
     }
 

@@ -118,6 +118,10 @@ pub struct HeldTurn {
     pub attempts: i16,
     /// Why the last one was cut, as far as it is known.
     pub failure: Option<String>,
+    /// When the first of them failed that was made here.
+    pub failing_since: Option<OffsetDateTime>,
+    /// Since when it waits for providers that rest.
+    pub waiting_since: Option<OffsetDateTime>,
     /// Its user wants it no more.
     pub cancelled: bool,
     /// Where it stands.
@@ -145,6 +149,8 @@ impl HeldTurn {
             opening: accepted.opening,
             attempts: 0,
             failure: None,
+            failing_since: None,
+            waiting_since: None,
             cancelled: false,
             phase: Phase::Waiting,
             waiters: vec![waiter],
@@ -168,6 +174,8 @@ impl HeldTurn {
             opening: open.opening,
             attempts: open.attempts,
             failure: None,
+            failing_since: None,
+            waiting_since: None,
             cancelled: open.cancelled,
             phase: Phase::Waiting,
             waiters: Vec::new(),

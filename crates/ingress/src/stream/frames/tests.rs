@@ -49,6 +49,8 @@ fn record(status: TurnStatus, attempt: i16, answer: Option<&str>) -> Turn {
         finish_reason: Some("stop".into()),
         answered_by: Some("small-2".into()),
         fault: failed.then(|| Problem::of(&Fault::new(FaultCode::ProviderFailed), None)),
+        cost_micros: None,
+        calls: Vec::new(),
         messages: std::iter::once(message(Role::User, "question")).chain(answer).collect(),
     }
 }

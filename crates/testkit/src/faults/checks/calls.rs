@@ -9,11 +9,14 @@ const CALLS_MAX: usize = 3;
 /// A fault may have consequences for so long after its cause is over, in microseconds: somebody has to take over.
 pub(super) const AFTERMATH: i64 = 10_000_000;
 
-/// I12: three calls at most, each of another attempt; one where no fault came near; few in all.
+/// I12: three calls at most, each of another attempt; one where no fault came near, unless the provider did not finish it; few in
+/// all.
 pub fn few_calls(run: &Evidence) -> Vec<String> {
     let mut calls: HashMap<_, Vec<i16>> = HashMap::new();
+    let mut unfinished: HashMap<_, usize> = HashMap::new();
     for call in &run.calls {
         calls.entry(call.turn).or_default().push(call.attempt);
+        *unfinished.entry(call.turn).or_default() += usize::from(!call.finish_sent);
     }
     let outcomes = run.dump.outcome_of();
     let (mut found, mut touched) = (Vec::new(), 0);
@@ -28,12 +31,12 @@ pub fn few_calls(run: &Evidence) -> Vec<String> {
         attempts.dedup();
         if count > CALLS_MAX || attempts.len() < count {
             found.push(format!("turn {} was called for {count} times, as attempts {attempts:?}", turn.id));
-        } else if count > 1 && !near {
+        } else if !near && count > 1 + unfinished.get(&turn.id).copied().unwrap_or_default() {
             found.push(format!("turn {} was called for {count} times without any fault", turn.id));
         }
     }
     let (all, turns) = (run.calls.len(), run.dump.turns.len());
-    if all > turns + 2 * touched {
+    if all > turns + 2 * touched + unfinished.values().sum::<usize>() {
         found.push(format!("{all} calls for {turns} turns, {touched} of them touched by faults"));
     }
     found

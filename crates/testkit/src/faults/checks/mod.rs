@@ -2,6 +2,7 @@
 //! what it found against the promise; each has tests that break the promise and see it found.
 
 mod answers;
+mod bill;
 mod bounds;
 mod calls;
 mod cancels;
@@ -28,7 +29,7 @@ pub struct Check {
 }
 
 /// Every check.
-pub const CHECKS: [Check; 23] = [
+pub const CHECKS: [Check; 24] = [
     Check {
         name: "I1",
         promise: "what was answered is there when its owner reads, then and in the end",
@@ -116,6 +117,11 @@ pub const CHECKS: [Check; 23] = [
     },
     Check { name: "I22a", promise: "what is stored fits together", find: storage::rows_fit },
     Check { name: "I22b", promise: "what is stored rests when nothing runs", find: storage::rows_rest },
+    Check {
+        name: "I23",
+        promise: "calls, tokens and cost are recorded as the provider bills them",
+        find: bill::recorded_as_billed,
+    },
 ];
 
 /// What a check found against its promise.

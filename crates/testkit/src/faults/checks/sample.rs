@@ -10,9 +10,10 @@ use super::{
     super::{
         dice::Dice,
         driver::{Reading, Sent, Talk, Told},
-        evidence::{Asked, Dump, Evidence, Outcome, Read, Sample, Stored, Turn, Write},
+        evidence::{Account, Asked, Dump, Evidence, Outcome, Read, Sample, Stored, Turn, Write},
         fault::{Injected, What},
         history::{Ask, Event, Kind, Via, canary, text_hash},
+        installation::CHARGES,
         plan::{self, Size, Twist},
     },
     violations,
@@ -127,7 +128,16 @@ fn add_turn(
         ended,
         finish_sent: true,
         broken: false,
+        tokens: [5, 7],
         abandoned: false,
+    });
+    run.dump.accounts.push(Account {
+        turn_id: turn,
+        number: 1,
+        prompt_tokens: Some(5),
+        completion_tokens: Some(7),
+        cost_micros: Some(5 * CHARGES[0] + 7 * CHARGES[1]),
+        estimated: false,
     });
     let (talk_number, known) = (talk.user, Some((due + S, "answered".into())));
     run.sent.push(Sent { message: message.clone(), talk: talk_number, due, known });

@@ -1,5 +1,8 @@
 //! What stands for anything of its kind.
 
+use std::time::Duration;
+
+use llm::{Report, Timings};
 use time::OffsetDateTime;
 use wire::{FaultCode, Turn, TurnStatus};
 
@@ -12,17 +15,26 @@ pub fn now() -> OffsetDateTime {
 
 pub fn ended(call: &Call, luck: u8) -> Ended {
     match luck % 8 {
+        4 => Ended::Passing(FaultCode::ProviderFailed.into(), Duration::ZERO),
+        5 if luck > 191 => {
+            Ended::Waiting(FaultCode::ProviderFailed.into(), Duration::from_secs(u64::from(luck % 16) * 4))
+        }
+        5 if luck > 127 => Ended::Refused(FaultCode::PromptNotFound.into()),
         5 => Ended::Failed(FaultCode::ProviderFailed.into()),
         6 => Ended::NotMade,
         7 => Ended::Died("panic".into()),
         _ => Ended::Completed(Completion {
             text: format!("answer {} of {}", call.attempt, call.turn).into(),
             finish_reason: "stop",
-            provider: "p".into(),
-            model: "m".into(),
-            usage: None,
-            first_token_ms: 0,
-            total_ms: 0,
+            report: Report {
+                provider: "p".into(),
+                model: "m".into(),
+                generation_id: None,
+                usage: None,
+                estimated: false,
+                cost_micros: None,
+                timings: Timings::default(),
+            },
         }),
     }
 }
@@ -38,6 +50,7 @@ pub fn outcome_of(turn: &NewTurn, ending: Ending) -> Outcome {
         ownership: turn.ownership,
         seq: turn.seq,
         user_message: turn.user_message,
+        attempts: 1,
         ending,
         finished_at: now(),
     }
@@ -64,6 +77,8 @@ pub fn view(turn: &NewTurn) -> Turn {
         usage: None,
         fault: None,
         partial: None,
+        cost_micros: None,
+        calls: Vec::new(),
         messages: Vec::new(),
     }
 }

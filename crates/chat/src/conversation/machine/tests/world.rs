@@ -228,7 +228,7 @@ impl World {
                 | Effect::RecordAttempt(..)
                 | Effect::Write(_)
                 | Effect::Settle(..)
-                | Effect::Rest(_) => self.pending.push(effect),
+                | Effect::Rest(..) => self.pending.push(effect),
                 _ => {}
             }
         }
@@ -324,7 +324,7 @@ impl World {
             }
             Effect::Call(call) => {
                 let ended = ended(&call, luck);
-                if matches!(ended, Ended::NotMade) {
+                if matches!(ended, Ended::NotMade | Ended::Refused(_) | Ended::Waiting(..)) {
                     self.calls.entry(call.turn).or_default().pop();
                 }
                 Event::Ended(call.turn, ended, 2)
@@ -344,7 +344,7 @@ impl World {
                 let outcome = self.outcomes.get(&turn).filter(|_| !self.deleted);
                 Event::Settled(turn, outcome.map(Outcome::reply))
             }
-            Effect::Rest(turn) => Event::Rested(turn),
+            Effect::Rest(turn, _) => Event::Rested(turn),
             _ => return None,
         })
     }
