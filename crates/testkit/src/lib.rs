@@ -5,7 +5,7 @@
 //! - [`layout`]: all roles in one process, or each in its own; [`both_layouts!`] runs a test in both
 //! - [`process`]: one process of the program: started, killed, terminated
 //! - [`postgres`], [`nats`], [`nats_cluster`]: the private servers; [`folder`]: where all of it lives
-//! - [`toolbox`]: programs of other people that judge us
+//! - [`toolbox`]: programs of other people that judge us; [`litellm`]: one that serves us as a provider
 //! - [`client`], [`user`]: HTTP as a client sees it; [`event_stream`]: server-sent events; [`stranger`]: NATS through a client we did not write;
 //!   [`raw_nats`]: without any
 //! - [`faults`]: all of it under load and faults, and the checks of what was promised
@@ -24,6 +24,7 @@ pub mod eventually;
 pub mod faults;
 pub mod folder;
 pub mod layout;
+pub mod litellm;
 pub mod nats;
 pub mod nats_cluster;
 pub mod postgres;
@@ -39,6 +40,7 @@ pub use client::{Answer, Client};
 pub use event_stream::{EventStream, StreamEvent};
 pub use eventually::eventually;
 pub use layout::{Layout, Role};
+pub use litellm::LiteLlm;
 pub use process::{Exit, Process};
 pub use raw_nats::RawNats;
 pub use rustix::process::Signal;
