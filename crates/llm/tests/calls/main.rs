@@ -4,7 +4,10 @@
 
 mod anthropic;
 mod ask;
+mod completions;
+mod conformance;
 mod connections;
+mod dialects;
 mod faults;
 mod hostile;
 mod raw;
