@@ -10,5 +10,6 @@ mod connections;
 mod dialects;
 mod faults;
 mod hostile;
+mod misbehaviour;
 mod raw;
 mod simulator;
