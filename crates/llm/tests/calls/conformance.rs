@@ -38,9 +38,9 @@ async fn comes_whole(dialect: &Dialect, form: &str, plays: Vec<Vec<Act>>) {
     let raw = Raw::playing(plays).await;
     let gateway = dialect.gateway(raw.base_url(), PATIENT);
     for call in 0..calls {
-        let (text, finish) = answer(&gateway, "hi")
-            .await
-            .unwrap_or_else(|error| panic!("{:?} {form}, {call}: {error:?}", dialect.kind));
+        let answered = answer(&gateway, "hi").await;
+        assert!(answered.is_ok(), "{:?} {form}, {call}: {answered:?}", dialect.kind);
+        let (text, finish) = answered.unwrap();
         assert_eq!((text.as_str(), finish.reason), (TEXT, FinishReason::Stop), "{:?} {form}", dialect.kind);
         assert_eq!(finish.usage, Some(USAGE), "{:?} {form}", dialect.kind);
     }

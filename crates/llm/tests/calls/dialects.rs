@@ -30,7 +30,11 @@ const BUSY: CallError = CallError::Busy { retry_after: None };
 
 /// One row for each kind.
 pub fn dialects() -> [Dialect; 5] {
-    let completions = Dialect {
+    [completions(), openai(), openrouter(), ollama(), anthropic()]
+}
+
+fn completions() -> Dialect {
+    Dialect {
         kind: ProviderKind::OpenaiCompatible,
         recorded: include_str!("recorded/openai-compatible.sse"),
         headers: "",
@@ -43,8 +47,11 @@ pub fn dialects() -> [Dialect; 5] {
             (404, r#"{"detail":"Not Found"}"#, CallError::Configuration { status: 404 }),
             (500, "Internal Server Error", CallError::Failed { status: Some(500) }),
         ],
-    };
-    let openai = Dialect {
+    }
+}
+
+fn openai() -> Dialect {
+    Dialect {
         kind: ProviderKind::Openai,
         recorded: include_str!("recorded/openai.sse"),
         headers: "x-request-id: req_7\r\nopenai-processing-ms: 12\r\nx-ratelimit-reset-tokens: 6m0s\r\n",
@@ -67,9 +74,12 @@ pub fn dialects() -> [Dialect; 5] {
             ),
             (503, r#"{"error":{"message":"no","code":null}}"#, CallError::Failed { status: Some(503) }),
         ],
-        ..completions
-    };
-    let openrouter = Dialect {
+        ..completions()
+    }
+}
+
+fn openrouter() -> Dialect {
+    Dialect {
         kind: ProviderKind::Openrouter,
         recorded: include_str!("recorded/openrouter.sse"),
         headers: "x-generation-id: gen-7\r\n",
@@ -84,9 +94,12 @@ pub fn dialects() -> [Dialect; 5] {
             (408, r#"{"error":{"code":408,"message":"no"}}"#, CallError::Failed { status: Some(408) }),
             (429, r#"{"error":{"code":429,"message":"no"}}"#, BUSY),
         ],
-        ..completions
-    };
-    let ollama = Dialect {
+        ..completions()
+    }
+}
+
+fn ollama() -> Dialect {
+    Dialect {
         kind: ProviderKind::Ollama,
         recorded: include_str!("recorded/ollama.sse"),
         refusals: vec![
@@ -101,9 +114,12 @@ pub fn dialects() -> [Dialect; 5] {
                 CallError::Configuration { status: 404 },
             ),
         ],
-        ..completions
-    };
-    let anthropic = Dialect {
+        ..completions()
+    }
+}
+
+fn anthropic() -> Dialect {
+    Dialect {
         kind: ProviderKind::Anthropic,
         recorded: include_str!("recorded/anthropic.sse"),
         headers: "request-id: req_7\r\nanthropic-organization-id: 7\r\n",
@@ -132,8 +148,7 @@ pub fn dialects() -> [Dialect; 5] {
             ),
             (529, r#"{"type":"error","error":{"type":"overloaded_error","message":"no"}}"#, BUSY),
         ],
-    };
-    [completions, openai, openrouter, ollama, anthropic]
+    }
 }
 
 impl Dialect {
@@ -153,7 +168,7 @@ impl Dialect {
     }
 
     /// The head of a stream, with this line.
-    pub fn head_with(&self, line: &str) -> Vec<u8> {
+    fn head_with(&self, line: &str) -> Vec<u8> {
         let headers = self.headers;
         format!(
             "HTTP/1.1 200 OK\r\n{headers}content-type: text/event-stream; charset=utf-8\r\n{line}\r\n\r\n"
@@ -188,8 +203,8 @@ impl Dialect {
 
     /// How much of the recorded stream is needed for an answer: up to the end of the event with the finish.
     pub fn until_finish(&self) -> usize {
-        let marker = self.recorded.find(self.marker).expect("a finish");
-        marker + self.recorded[marker..].find("\n\n").expect("the end of an event") + 2
+        let marker = self.recorded.find(self.marker).unwrap();
+        marker + self.recorded[marker..].find("\n\n").unwrap() + 2
     }
 }
 

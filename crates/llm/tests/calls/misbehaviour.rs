@@ -1,18 +1,15 @@
-//! What a script can make the simulated provider do wrong, and what a call comes to by that, over either wire.
+//! What a script can make the simulated provider do wrong, and what a call comes to by that, of every kind.
 
 use std::time::Duration;
 
-use llm::{CallError, Gateway, ProviderKind};
+use llm::{CallError, Gateway};
 use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::{
-    ask::{KEY, PATIENT, answer, ended, gateway_to, prompt, simulator},
-    dialects::TEXT,
+    ask::{KEY, PATIENT, answer, ended, gateway_to, prompt, read, simulator},
+    dialects::{Dialect, TEXT, dialects},
 };
-
-/// One kind for each wire.
-const WIRES: [ProviderKind; 2] = [ProviderKind::Openai, ProviderKind::Anthropic];
 
 async fn said(gateway: &Gateway, script: &str) -> Result<String, CallError> {
     let said = format!(r#"[[sim text="zwölf \"Boxkämpfer\" 😀" {script}]]"#);
@@ -22,7 +19,7 @@ async fn said(gateway: &Gateway, script: &str) -> Result<String, CallError> {
 #[tokio::test]
 async fn what_does_no_harm_gives_the_same_answer() {
     let simulator = simulator().await;
-    for kind in WIRES {
+    for Dialect { kind, .. } in dialects() {
         let gateway = gateway_to(kind, simulator.base_url(), PATIENT);
         for script in [
             "double_done",
@@ -44,7 +41,7 @@ async fn what_does_no_harm_gives_the_same_answer() {
 #[tokio::test]
 async fn what_is_no_answer_is_told_from_one() {
     let simulator = simulator().await;
-    for kind in WIRES {
+    for Dialect { kind, .. } in dialects() {
         let gateway = gateway_to(kind, simulator.base_url(), PATIENT);
         let elsewhere = format!("redirect={}", simulator.base_url());
         for (script, error) in [
@@ -64,7 +61,7 @@ async fn what_is_no_answer_is_told_from_one() {
 #[tokio::test]
 async fn a_date_says_when_to_come_again() {
     let simulator = simulator().await;
-    for kind in WIRES {
+    for Dialect { kind, .. } in dialects() {
         let busy =
             said(&gateway_to(kind, simulator.base_url(), PATIENT), "status=429 retry_after_date=90").await;
         let Err(CallError::Busy { retry_after: Some(wait) }) = busy else { panic!("{kind:?}: {busy:?}") };
@@ -75,7 +72,7 @@ async fn a_date_says_when_to_come_again() {
 #[tokio::test]
 async fn a_connection_that_is_used_again_may_be_closed_without_a_byte() {
     let simulator = simulator().await;
-    for kind in WIRES {
+    for Dialect { kind, .. } in dialects() {
         let gateway = gateway_to(kind, simulator.base_url(), PATIENT);
         let before = simulator.counters();
         assert_eq!(said(&gateway, "drop_reused").await, Ok(TEXT.to_owned()), "{kind:?}: a new one is not");
@@ -91,12 +88,12 @@ async fn a_connection_that_is_used_again_may_be_closed_without_a_byte() {
 #[tokio::test]
 async fn a_key_is_repeated_where_a_script_wants_it() {
     let simulator = simulator().await;
-    for kind in WIRES {
+    for Dialect { kind, .. } in dialects() {
         let gateway = gateway_to(kind, simulator.base_url(), PATIENT);
         for script in ["echo_key status=401", "echo_key error_in_200", "echo_key error_after=1"] {
             let failed = gateway.call(prompt(&format!("hush [[sim {script}]]"), "echo:1")).await;
             let error = match failed {
-                Ok(answering) => crate::ask::read(answering).await.unwrap_err().1,
+                Ok(answering) => read(answering).await.unwrap_err().1,
                 Err(error) => error,
             };
             let printed = format!("{error} {error:?}");
