@@ -6,6 +6,7 @@ mod batches;
 mod cli;
 mod driver;
 mod folder;
+mod gateway;
 mod http;
 mod latencies;
 mod logins;
@@ -46,6 +47,7 @@ async fn main() -> ExitCode {
         Command::Logins(options) => logins::run(&options).await,
         Command::Stalls(options) => stalls::run(&options).await,
         Command::Streams(options) => streams::run(&options).await,
+        Command::Gateway(options) => gateway::run(&options).await,
         Command::Provider => provider::run().await,
     };
     match ended {
