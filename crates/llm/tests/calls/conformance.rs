@@ -57,6 +57,17 @@ async fn a_stream_is_understood_in_every_form() {
     }
 }
 
+/// In the recorded streams it stands before an event that says nothing.
+#[tokio::test]
+async fn a_byte_order_mark_costs_no_event() {
+    for dialect in dialects() {
+        let body = format!("\u{feff}{}{}", dialect.delta(TEXT), dialect.finish);
+        let raw = Raw::playing(vec![vec![Act::Send(dialect.stream(body))]]).await;
+        let answered = answer(&dialect.gateway(raw.base_url(), PATIENT), "hi").await;
+        assert_eq!(answered.map(|(text, _)| text), Ok(TEXT.to_owned()), "{:?}", dialect.kind);
+    }
+}
+
 #[tokio::test]
 async fn a_stream_may_be_split_anywhere() {
     for dialect in dialects() {
