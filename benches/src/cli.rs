@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Measures OMNICHAT from outside.
 #[derive(Debug, Parser)]
-#[command(name = "benches", max_term_width = 100)]
+#[command(name = "benches", version, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -29,11 +29,15 @@ pub enum Command {
     Reads(ReadsOptions),
     /// Logins at a rate that no machine bears, and what other requests notice of them
     Logins(LoginsOptions),
+    /// Three workers under the limits that a provider sets to a key, and one of them killed
+    Quota(QuotaOptions),
     /// Connections that send or read too slowly: when they are closed, and what other requests notice of them
     Stalls(StallsOptions),
     /// Readers of answers that are being written: what they cost, how late they are told, and what readers who never read do
     /// to the others
     Streams(StreamsOptions),
+    /// What a call takes in the crate `llm` beyond the provider's own time, beside a plain HTTP client
+    Gateway(GatewayOptions),
     /// The provider that answers at once; ends with its standard input
     #[command(hide = true)]
     Provider,
@@ -157,6 +161,30 @@ pub struct StallsOptions {
     /// The program to measure [default: omnichat beside this program]
     #[arg(long, value_name = "FILE")]
     pub binary: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct QuotaOptions {
+    /// Users' messages at a time
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=900))]
+    pub senders: u16,
+    /// The program to measure [default: omnichat beside this program]
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct GatewayOptions {
+    /// How long each of the two is measured at each concurrency
+    #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub seconds: u64,
+    /// Rounds by which they take turns
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub rounds: u16,
+    /// Calls in flight, one measurement each
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,16",
+          value_parser = clap::value_parser!(u16).range(1..=900))]
+    pub concurrency: Vec<u16>,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ mod batches;
 mod cli;
 mod driver;
 mod folder;
+mod gateway;
 mod http;
 mod latencies;
 mod logins;
@@ -15,6 +16,7 @@ mod memory;
 mod pgbench;
 mod population;
 mod provider;
+mod quota;
 mod ratio;
 mod reads;
 mod report;
@@ -44,8 +46,10 @@ async fn main() -> ExitCode {
         Command::Long(options) => long::run(&options).await,
         Command::Reads(options) => reads::run(&options).await,
         Command::Logins(options) => logins::run(&options).await,
+        Command::Quota(options) => quota::run(&options).await,
         Command::Stalls(options) => stalls::run(&options).await,
         Command::Streams(options) => streams::run(&options).await,
+        Command::Gateway(options) => gateway::run(&options).await,
         Command::Provider => provider::run().await,
     };
     match ended {

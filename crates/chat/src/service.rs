@@ -72,7 +72,16 @@ impl Service {
     /// Lists the models. Every process has the same ones.
     pub fn models(&self) -> Result<Page<Model>> {
         let gateway = &self.resources.gateway;
-        let model = |name: &str| Model { name: name.to_owned(), default: name == gateway.default_model() };
+        let model = |name: &str| {
+            let (context_tokens, prices) = gateway.terms(name);
+            Model {
+                name: name.to_owned(),
+                default: name == gateway.default_model(),
+                context_tokens,
+                prompt_price: prices.map(|prices| prices.prompt),
+                completion_price: prices.map(|prices| prices.completion),
+            }
+        };
         Ok(Page::whole(gateway.models().map(model).collect()))
     }
 

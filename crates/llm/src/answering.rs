@@ -215,9 +215,10 @@ impl Answering {
                     continue;
                 }
                 let piece = decode(data)?;
-                let stage = stage_after(&piece);
+                let (stage, thinking) = (stage_after(&piece), piece.thinking);
                 let text = self.answer.add(piece)?;
                 self.note(stage);
+                self.deadlines.go_on(text.as_ref().map_or(0, String::len), thinking);
                 if let Some(text) = text {
                     return Ok(Event::Delta(text));
                 }

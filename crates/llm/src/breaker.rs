@@ -101,13 +101,15 @@ impl Verdict {
     pub(crate) const fn of(error: &CallError) -> Self {
         match error {
             CallError::UnknownModel(_) | CallError::InvalidPrompt(_) => Self::Nothing,
-            CallError::Configuration { .. } => Self::Refuses,
+            // Key and credit; all else may be this prompt's or this model's alone.
+            CallError::Configuration { status: 401 | 402 } => Self::Refuses,
             CallError::Unavailable(_)
             | CallError::TimedOut(_)
             | CallError::Failed { .. }
             | CallError::Truncated
             | CallError::Malformed => Self::Fails,
-            CallError::Rejected { .. }
+            CallError::Configuration { .. }
+            | CallError::Rejected { .. }
             | CallError::ContextTooLong
             | CallError::ContentFiltered
             | CallError::Busy { .. }

@@ -124,7 +124,7 @@ pub enum ProviderKind {
     Anthropic,
 }
 
-/// When a call gives up, in milliseconds, each 1 to 3,600,000.
+/// When a call gives up: times in milliseconds, each 1 to 3,600,000.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
@@ -136,11 +136,22 @@ pub struct Timeouts {
     pub idle_ms: u64,
     /// The whole call.
     pub total_ms: u64,
+    /// A text that has begun goes on with at least `slow_bytes` in each of these times. Thinking is enough.
+    pub slow_ms: u64,
+    /// See `slow_ms`; 0: as slowly as it likes.
+    pub slow_bytes: u32,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect_ms: 5_000, first_token_ms: 20_000, idle_ms: 20_000, total_ms: 120_000 }
+        Self {
+            connect_ms: 5_000,
+            first_token_ms: 20_000,
+            idle_ms: 20_000,
+            total_ms: 120_000,
+            slow_ms: 30_000,
+            slow_bytes: 30,
+        }
     }
 }
 
@@ -153,12 +164,16 @@ pub struct ModelConfig {
     /// What it costs, where the step of the route says nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prices: Option<Prices>,
+    /// How much it can read and write in one call, in tokens: 256 or more. Of a conversation that is longer the oldest messages are
+    /// left out; instructions always stay, and so does the question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_tokens: Option<u32>,
 }
 
 impl ModelConfig {
     /// A model served so, without prices.
     pub fn new(route: impl Into<Vec<RouteStep>>) -> Self {
-        Self { route: route.into(), prices: None }
+        Self { route: route.into(), prices: None, context_tokens: None }
     }
 }
 
@@ -235,6 +250,9 @@ impl Config {
             if model.route.iter().any(|step| !self.providers.contains_key(&step.provider)) {
                 return Err(ConfigError::new(key, "names a provider that has no [providers.<name>] table"));
             }
+            if model.context_tokens.is_some_and(|tokens| tokens < 256) {
+                return Err(ConfigError::new(format!("models.{name}.context_tokens"), "must be 256 or more"));
+            }
             let prices = model.route.iter().filter_map(|step| step.prices).chain(model.prices);
             if prices.into_iter().any(|prices| !prices.are_sane()) {
                 let key = format!("models.{name}.prices");
@@ -285,6 +303,7 @@ impl Timeouts {
             ("first_token_ms", self.first_token_ms),
             ("idle_ms", self.idle_ms),
             ("total_ms", self.total_ms),
+            ("slow_ms", self.slow_ms),
         ];
         match fields.into_iter().find(|(_, ms)| !(1..=TIMEOUT_MS_MAX).contains(ms)) {
             Some((field, _)) => Err(field),

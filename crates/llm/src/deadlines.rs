@@ -22,6 +22,10 @@ pub(crate) struct Deadlines {
     idle: Duration,
     /// When bytes last counted as a sign of life.
     heard: Instant,
+    slow: Duration,
+    slow_bytes: usize,
+    /// Since when so much text has come.
+    pace: (Instant, usize),
     stage: Stage,
 }
 
@@ -50,6 +54,9 @@ impl Deadlines {
             total: started + Duration::from_millis(timeouts.total_ms),
             idle: Duration::from_millis(timeouts.idle_ms),
             heard: started,
+            slow: Duration::from_millis(timeouts.slow_ms),
+            slow_bytes: timeouts.slow_bytes as usize,
+            pace: (started, 0),
             stage: Stage::Head,
         }
     }
@@ -71,6 +78,16 @@ impl Deadlines {
         if to > self.stage {
             self.stage = to;
             self.heard = Instant::now();
+            self.pace = (self.heard, 0);
+        }
+    }
+
+    /// So much of the text came, or the model thinks.
+    pub(crate) fn go_on(&mut self, bytes: usize, thinking: bool) {
+        let (since, so_far) = &mut self.pace;
+        *so_far += bytes;
+        if thinking || (*so_far >= self.slow_bytes && since.elapsed() >= self.slow) {
+            self.pace = (Instant::now(), 0);
         }
     }
 
@@ -92,9 +109,11 @@ impl Deadlines {
         let first_token = (self.first_token, Phase::FirstToken);
         let total = (self.total, Phase::Total);
         let idle = (self.heard + self.idle, Phase::Idle);
+        let slow = (self.pace.0 + self.slow, Phase::Slow);
         match self.stage {
             Stage::Head => first_token.min(total),
             Stage::FirstToken => first_token.min(idle).min(total),
+            Stage::Finish if self.pace.1 < self.slow_bytes => idle.min(total).min(slow),
             Stage::Finish => idle.min(total),
             Stage::Usage => (self.heard + self.idle.min(USAGE_WAIT), Phase::Idle).min(total),
             Stage::End => (self.heard + LINGER, Phase::Idle).min(total),
@@ -116,7 +135,28 @@ mod tests {
             first_token_ms: 2_000,
             idle_ms: 1_000,
             total_ms: 10_000,
+            slow_ms: 2_000,
+            slow_bytes: 20,
         })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_text_that_drips_is_left_and_one_that_flows_or_a_model_that_thinks_is_not() {
+        let mut deadlines = start();
+        deadlines.advance(Stage::Finish);
+        for _ in 0..9 {
+            advance(Duration::from_millis(500)).await;
+            deadlines.hear();
+            deadlines.go_on(10, false);
+            assert_eq!(deadlines.within(async {}).await, Ok(()));
+        }
+        deadlines.go_on(0, true);
+        for _ in 0..2 {
+            advance(Duration::from_millis(900)).await;
+            deadlines.hear();
+            deadlines.go_on(2, false);
+        }
+        assert_eq!(late(&deadlines).await.0, timed_out(Phase::Slow));
     }
 
     async fn late(deadlines: &Deadlines) -> (Option<CallError>, u64) {

@@ -75,6 +75,8 @@ pub enum Phase {
     Idle,
     /// `total_ms`
     Total,
+    /// `slow_ms` and `slow_bytes`
+    Slow,
 }
 
 impl fmt::Display for Phase {
@@ -84,6 +86,7 @@ impl fmt::Display for Phase {
             Self::FirstToken => "no first token",
             Self::Idle => "it fell silent",
             Self::Total => "the answer did not end",
+            Self::Slow => "the answer came too slowly",
         })
     }
 }

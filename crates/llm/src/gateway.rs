@@ -9,6 +9,7 @@ use crate::{
     answering::Answering,
     config::{Config, ConfigError},
     error::CallError,
+    price::Prices,
     prompt::Prompt,
     provider::Provider,
     report::{Report, tokens_of},
@@ -40,7 +41,8 @@ impl Gateway {
                 let provider = Arc::clone(providers.get(step.provider.as_str())?);
                 Some(Step { provider, model: step.model.clone(), prices: step.prices.or(model.prices) })
             });
-            models.insert(name.clone(), Route { steps: steps.collect() });
+            let (steps, context_tokens) = (steps.collect(), model.context_tokens);
+            models.insert(name.clone(), Route { steps, context_tokens });
         }
         let providers = providers.into_values().collect();
         Ok(Self { models, providers, default_model: config.default_model.clone() })
@@ -49,6 +51,13 @@ impl Gateway {
     /// The names of all models, sorted.
     pub fn models(&self) -> impl Iterator<Item = &str> {
         self.models.keys().map(String::as_str)
+    }
+
+    /// What a model can read and write in one call, in tokens, and what it costs at the first provider of its route.
+    pub fn terms(&self, model: &str) -> (Option<u32>, Option<Prices>) {
+        let route = self.models.get(model);
+        let prices = route.and_then(|route| route.steps.first()?.prices);
+        (route.and_then(|route| route.context_tokens), prices)
     }
 
     /// The model of a conversation that names none.
@@ -83,11 +92,14 @@ impl Gateway {
     /// # Errors
     /// There is no such model; or all that serve it rest: why the first one does, and when to ask again; or the line was
     /// too long.
-    pub async fn reserve(&self, prompt: Prompt, attempt: u32) -> Result<Answering, NoPlace> {
+    pub async fn reserve(&self, mut prompt: Prompt, attempt: u32) -> Result<Answering, NoPlace> {
         let since = Instant::now();
         let Some(route) = self.models.get(&prompt.model) else {
             return Err(NoPlace { error: CallError::UnknownModel(prompt.model), wait: None });
         };
+        if let Some(tokens) = route.context_tokens {
+            prompt.fit(tokens);
+        }
         let place = route.place(attempt)?;
         let patience = Duration::from_millis(place.provider.timeouts.total_ms);
         let seat =

@@ -329,14 +329,10 @@ mod tests {
     async fn as_long_as_the_part_is_not_known_everybody_waits() {
         let limiter = requests(600);
         limiter.divide(0);
-        let waiting = tokio::spawn({
-            let limiter = Arc::clone(&limiter);
-            async move { drop(limiter.seat(0, None).await) }
-        });
-        sleep(Duration::from_secs(60)).await;
-        assert!(!waiting.is_finished());
+        let mut waiting = std::pin::pin!(limiter.seat(0, None));
+        assert!(tokio::time::timeout(Duration::from_secs(60), &mut waiting).await.is_err());
         limiter.divide(2);
-        waiting.await.unwrap();
+        drop(waiting.await);
     }
 
     #[tokio::test(start_paused = true)]

@@ -28,6 +28,26 @@ impl Prompt {
         self.messages.iter().map(|message| message.content.len()).sum()
     }
 
+    /// Leaves out the oldest of what was said, so that the rest and its answer fit into so many tokens, by our estimate. What is
+    /// asked and the instructions stay, if they fit or not: then it is for the provider to say so.
+    pub(crate) fn fit(&mut self, context_tokens: u32) {
+        // An answer without a bound of its own is given a quarter.
+        let answer = self.settings.max_tokens.unwrap_or(context_tokens / 4);
+        let room = 4 * context_tokens.saturating_sub(answer) as usize;
+        let mut bytes = self.text_bytes();
+        let said = self.messages.iter().position(|message| message.role != Role::System).unwrap_or_default();
+        let mut end = said;
+        while bytes > room && end + 1 < self.messages.len() {
+            bytes -= self.messages[end].content.len();
+            end += 1;
+        }
+        // An answer without its question says nothing.
+        while end > said && end + 1 < self.messages.len() && self.messages[end].role == Role::Assistant {
+            end += 1;
+        }
+        self.messages.drain(said..end);
+    }
+
     /// The body of a request that is made of this prompt.
     pub(crate) fn encode(&self, request: &impl Serialize) -> Result<Vec<u8>, CallError> {
         let mut body = Vec::with_capacity(self.text_bytes() + 40 * self.messages.len() + 256);
@@ -161,6 +181,35 @@ mod tests {
         assert_eq!(with(|it| it.stop = Some(vec!["x".repeat(256); 4])), Ok(()));
         assert_eq!(with(|it| it.stop = Some(vec!["x".to_owned(); 5])), Err("stop"));
         assert_eq!(with(|it| it.stop = Some(vec![String::new()])), Err("stop"));
+    }
+
+    fn fitted(context_tokens: u32, max_tokens: Option<u32>) -> Vec<String> {
+        let exchange = |number: usize| {
+            [
+                Message::user(format!("q{number}").repeat(100)),
+                Message::assistant(format!("a{number}").repeat(100)),
+            ]
+        };
+        let said = (1..=3).flat_map(exchange).chain([Message::user("q4".repeat(100))]);
+        let mut prompt = Prompt {
+            model: "m".to_owned(),
+            messages: [Message::system("be brief")].into_iter().chain(said).collect(),
+            settings: Settings { max_tokens, ..Settings::default() },
+            call_id: "t:1".to_owned(),
+            traceparent: None,
+        };
+        prompt.fit(context_tokens);
+        prompt.messages.iter().map(|message| message.content.plain()[..2].to_owned()).collect()
+    }
+
+    #[test]
+    fn the_oldest_is_left_out_in_whole_exchanges_until_the_rest_fits() {
+        let all = ["be", "q1", "a1", "q2", "a2", "q3", "a3", "q4"];
+        // 1,408 bytes are 352 tokens.
+        assert_eq!(fitted(452, Some(100)), all);
+        assert_eq!(fitted(451, Some(100)), [&all[..1], &all[3..]].concat());
+        assert_eq!(fitted(300, None), [&all[..1], &all[5..]].concat(), "a quarter is left to the answer");
+        assert_eq!(fitted(256, Some(250)), ["be", "q4"], "the question stays");
     }
 
     #[test]

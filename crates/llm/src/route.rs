@@ -13,6 +13,8 @@ use crate::{
 /// The providers of one model, best first.
 pub(crate) struct Route {
     pub(crate) steps: Vec<Step>,
+    /// What the model can read and write in one call, in tokens.
+    pub(crate) context_tokens: Option<u32>,
 }
 
 /// Who serves a model, under which name, for what.

@@ -66,17 +66,17 @@ pub struct Config {
 
     /// Who serves models, as tables: `[providers.mine]` with `kind` (openai-compatible, openai, openrouter, ollama, anthropic),
     /// `base_url`, `api_key_env` (the variable that holds the key) or `keys` (several, as `{ api_key_env, weight }`),
-    /// `allow_insecure` (plain http, private addresses), `timeouts` (`connect_ms`, `first_token_ms`, `idle_ms`, `total_ms`),
-    /// `breaker` (a key rests for `rest_ms` after so many `failures` within `within_ms`; 0: never) and `knows_call_ids` (it can
-    /// be asked what a call has cost by the id we gave it), and `limits` of each key in all processes together
-    /// (`requests_per_min`, `tokens_per_min`, `concurrent`; 0: none).
+    /// `allow_insecure` (plain http, private addresses), `timeouts` (`connect_ms`, `first_token_ms`, `idle_ms`, `total_ms`;
+    /// `slow_bytes` of text in each `slow_ms`), `breaker` (a key rests for `rest_ms` after so many `failures` within
+    /// `within_ms`; 0: never), `limits` of each key in all processes together (`requests_per_min`, `tokens_per_min`,
+    /// `concurrent`; 0: none) and `knows_call_ids` (it can be asked what a call has cost by the id we gave it).
     #[config(default = {})]
     pub providers: BTreeMap<String, ProviderConfig>,
 
     /// The models users may name, as tables: `[models.small]` with `route`, a list of `{ provider, model }`, best first: a
-    /// call that failed is repeated at the next one; and `prices` for a million tokens, as `{ prompt = 0.15, completion = 0.6 }`,
-    /// which a step of the route may have as well. openai, openrouter, anthropic and ollama need no table of their own.
-    /// Without any, one model of the provider in use is served.
+    /// call that failed is repeated at the next one; `prices` for a million tokens, as `{ prompt = 0.15, completion = 0.6 }`,
+    /// which a step of the route may have as well; and `context_tokens`, what it can read and write in one call. openai,
+    /// openrouter, anthropic and ollama need no table of their own. Without any, one model of the provider in use is served.
     #[config(default = {})]
     pub models: BTreeMap<String, ModelConfig>,
 }

@@ -5,7 +5,8 @@
 //! - [`layout`]: all roles in one process, or each in its own; [`both_layouts!`] runs a test in both
 //! - [`process`]: one process of the program: started, killed, terminated
 //! - [`postgres`], [`nats`], [`nats_cluster`]: the private servers; [`folder`]: where all of it lives
-//! - [`toolbox`]: programs of other people that judge us
+//! - [`tls`]: servers behind TLS, with good certificates and others
+//! - [`toolbox`]: programs of other people that judge us; [`litellm`]: one that serves us as a provider
 //! - [`client`], [`user`]: HTTP as a client sees it; [`event_stream`]: server-sent events; [`stranger`]: NATS through a client we did not write;
 //!   [`raw_nats`]: without any
 //! - [`faults`]: all of it under load and faults, and the checks of what was promised
@@ -24,12 +25,14 @@ pub mod eventually;
 pub mod faults;
 pub mod folder;
 pub mod layout;
+pub mod litellm;
 pub mod nats;
 pub mod nats_cluster;
 pub mod postgres;
 pub mod process;
 pub mod raw_nats;
 pub mod stranger;
+pub mod tls;
 pub mod toolbox;
 pub mod user;
 pub mod web_socket;
@@ -39,10 +42,12 @@ pub use client::{Answer, Client};
 pub use event_stream::{EventStream, StreamEvent};
 pub use eventually::eventually;
 pub use layout::{Layout, Role};
+pub use litellm::LiteLlm;
 pub use process::{Exit, Process};
 pub use raw_nats::RawNats;
 pub use rustix::process::Signal;
 pub use stranger::{Reply, Stranger, Subscription};
+pub use tls::Authority;
 pub use toolbox::Toolbox;
 pub use user::User;
 pub use web_socket::WebSocket;

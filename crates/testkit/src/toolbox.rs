@@ -43,40 +43,15 @@ impl Toolbox {
 
     async fn at(folder: &Path) -> Self {
         let toolbox = Self { python: folder.join("python"), node: folder.join("node") };
-        fs::create_dir_all(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        let _alone = lock(&folder.join("lock")).await;
-        let (installed, pins) = (folder.join("pins"), [REQUIREMENTS, PACKAGE_LOCK].concat());
-        // Written last: what it stands beside is whole.
-        if fs::read_to_string(&installed).is_ok_and(|installed| installed == pins) {
-            return toolbox;
-        }
-        let _ = fs::remove_file(&installed);
-        toolbox.install().await;
-        fs::write(&installed, pins).unwrap();
+        let pins = [REQUIREMENTS, PACKAGE_LOCK].concat();
+        installed(folder, &pins, async || toolbox.install().await).await;
         toolbox
     }
 
     async fn install(&self) {
-        for folder in [&self.python, &self.node] {
-            let _ = fs::remove_dir_all(folder);
-            fs::create_dir(folder).unwrap();
-        }
-        let requirements = self.python.join("requirements.txt");
-        fs::write(&requirements, REQUIREMENTS).unwrap();
-        let mut pip = Command::new("python3");
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-input",
-            "--disable-pip-version-check",
-            "--no-compile",
-        ]);
-        pip.args(["--require-hashes", "--only-binary=:all:", "--no-deps", "--requirement"]).arg(requirements);
-        pip.arg("--target").arg(&self.python).env("PIP_ROOT_USER_ACTION", "ignore");
-        must(pip, INSTALLED_WITHIN, WAY_OUT).await;
-
+        pip(REQUIREMENTS, &self.python).await;
+        let _ = fs::remove_dir_all(&self.node);
+        fs::create_dir(&self.node).unwrap();
         fs::write(self.node.join("package.json"), PACKAGE).unwrap();
         fs::write(self.node.join("package-lock.json"), PACKAGE_LOCK).unwrap();
         let mut npm = self.node_command();
@@ -134,9 +109,8 @@ impl Toolbox {
     }
 
     fn python_command(&self) -> Command {
-        let mut command = Command::new("python3");
-        command.env("PYTHONPATH", &self.python).env("PYTHONUTF8", "1").env("PYTHONDONTWRITEBYTECODE", "1");
-        command.current_dir(&self.python);
+        let mut command = python(&self.python);
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
         command
     }
 
@@ -146,6 +120,52 @@ impl Toolbox {
         command.current_dir(&self.node).env("CI", "true");
         command
     }
+}
+
+/// Python with the packages of this folder.
+pub(crate) fn python(packages: &Path) -> Command {
+    let mut command = Command::new("python3");
+    command.env("PYTHONPATH", packages).env("PYTHONUTF8", "1").current_dir(packages);
+    command
+}
+
+/// Installs exactly these Python packages into a folder, which has nothing else afterwards.
+///
+/// # Panics
+/// If they cannot be had.
+pub(crate) async fn pip(requirements: &str, target: &Path) {
+    let _ = fs::remove_dir_all(target);
+    fs::create_dir(target).unwrap();
+    let file = target.join("requirements.txt");
+    fs::write(&file, requirements).unwrap();
+    let mut pip = Command::new("python3");
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--no-compile",
+    ]);
+    pip.args(["--require-hashes", "--only-binary=:all:", "--no-deps", "--requirement"]).arg(file);
+    pip.arg("--target").arg(target).env("PIP_ROOT_USER_ACTION", "ignore");
+    must(pip, INSTALLED_WITHIN, WAY_OUT).await;
+}
+
+/// Makes sure that what these pins name is in `folder`: `install` puts it there if it is not, and no other test process does
+/// so meanwhile.
+pub(crate) async fn installed(folder: &Path, pins: &str, install: impl AsyncFnOnce()) {
+    fs::create_dir_all(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let _alone = lock(&folder.join("lock")).await;
+    let whole = folder.join("pins");
+    if fs::read_to_string(&whole).is_ok_and(|installed| installed == pins) {
+        return;
+    }
+    let _ = fs::remove_file(&whole);
+    install().await;
+    // Written last: what it stands beside is whole.
+    fs::write(&whole, pins).unwrap();
 }
 
 /// Runs a tool to its end, and returns what it printed.
@@ -173,8 +193,9 @@ async fn run(mut command: Command, within: Duration) -> Output {
     output.unwrap_or_else(|error| panic!("{name}: {error}. {WAY_OUT}"))
 }
 
+/// Where tools are kept: `.tools` of the checkout, which git ignores.
 #[expect(clippy::disallowed_methods, reason = "where tools are kept is the machine's, not configuration")]
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
     std::env::var_os("OMNICHAT_TEST_TOOLS").map_or_else(|| workspace.join(".tools"), PathBuf::from)
 }

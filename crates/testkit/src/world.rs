@@ -65,6 +65,13 @@ impl WorldBuilder {
         self
     }
 
+    /// Sets a variable of the processes' environment that is no key of the configuration.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl ToString) -> Self {
+        self.variables.insert(name.to_owned(), value.to_string());
+        self
+    }
+
     /// Adds to the configuration of the nats-server, which is as `nats/embedded.conf` says.
     #[must_use]
     pub fn nats(mut self, more: &str) -> Self {

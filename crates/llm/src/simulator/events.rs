@@ -10,6 +10,15 @@ use super::{
     wire::{Tokens, Wire, Writer},
 };
 
+/// No line is longer in any format that a client should read.
+const HUGE_BYTES: usize = 10 << 20;
+/// An event that begins like one, and is none.
+const GARBAGE: &[u8] = b"data: {\"choices\":[{<html>\n\n";
+/// What stands for [`BROKEN`] until the chunk is written.
+const PLACE: &str = "(broken)";
+/// A byte that is no UTF-8, and half of a surrogate pair.
+const BROKEN: &[u8] = b"\xff\\ud83d";
+
 /// What to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -29,10 +38,14 @@ pub(super) enum Step {
 enum Stage {
     Silence,
     Role,
+    /// So many chunks without text are written.
+    Empty(u32),
     Text,
+    Broken,
     Finish,
     Usage,
     Done,
+    DoneAgain,
     End(Ended),
 }
 
@@ -99,9 +112,19 @@ impl Events {
         self.finished
     }
 
-    /// Does the script want single bytes?
-    pub(super) fn drips(&self) -> bool {
-        self.script.drip
+    /// Does the script want a frame to be sent in parts?
+    pub(super) fn in_parts(&self) -> bool {
+        self.script.drip || self.script.split_chars
+    }
+
+    /// How many of these bytes the script wants to be sent at once; at least one, if there are any.
+    pub(super) fn part_bytes(&self, frame: &[u8]) -> usize {
+        let inside = |byte: &u8| self.script.split_chars && *byte & 0xc0 == 0x80;
+        match frame.iter().skip(1).position(inside) {
+            _ if self.script.drip => 1,
+            Some(at) => at + 1,
+            None => frame.len(),
+        }
     }
 
     /// Appends the next event to `out`, or says what comes before it.
@@ -115,15 +138,28 @@ impl Events {
                     }
                 }
                 Stage::Role => {
-                    self.stage = Stage::Text;
+                    self.stage = Stage::Empty(0);
                     self.wire.begin(&mut self.to(out), self.usage);
                     return Step::Wrote;
                 }
+                Stage::Empty(written) if written < self.script.empty_chunks.unwrap_or_default() => {
+                    self.stage = Stage::Empty(written + 1);
+                    self.wire.text(&mut self.to(out), "");
+                    return Step::Wrote;
+                }
+                Stage::Empty(_) => self.stage = Stage::Text,
                 Stage::Text => {
                     if let Some(step) = self.fault(out).or_else(|| self.chunk(out)) {
                         return step;
                     }
+                    self.stage = Stage::Broken;
+                }
+                Stage::Broken => {
                     self.stage = Stage::Finish;
+                    if self.script.invalid_utf8 {
+                        self.broken_text(out);
+                        return Step::Wrote;
+                    }
                 }
                 Stage::Finish => {
                     self.stage = Stage::Usage;
@@ -141,8 +177,15 @@ impl Events {
                     }
                 }
                 Stage::Done => {
-                    self.stage = Stage::End(Ended::Finished);
+                    self.stage = Stage::DoneAgain;
                     if !self.script.no_done {
+                        self.wire.done(&mut self.to(out));
+                        return Step::Wrote;
+                    }
+                }
+                Stage::DoneAgain => {
+                    self.stage = Stage::End(Ended::Finished);
+                    if self.script.double_done {
                         self.wire.done(&mut self.to(out));
                         return Step::Wrote;
                     }
@@ -164,8 +207,26 @@ impl Events {
             self.stage = Stage::End(Ended::Error(200));
             self.wire.error(&mut self.to(out), 502);
             Some(Step::Wrote)
+        } else if due(self.script.garbage_after) {
+            self.stage = Stage::Finish;
+            out.extend_from_slice(GARBAGE);
+            Some(Step::Wrote)
+        } else if due(self.script.huge_after) {
+            self.stage = Stage::Finish;
+            self.wire.text(&mut self.to(out), &"x".repeat(HUGE_BYTES));
+            Some(Step::Wrote)
         } else {
             None
+        }
+    }
+
+    /// A chunk whose text is bytes that no text can have.
+    fn broken_text(&self, out: &mut Vec<u8>) {
+        let begin = out.len();
+        self.wire.text(&mut self.to(out), PLACE);
+        let place = out[begin..].windows(PLACE.len()).position(|bytes| bytes == PLACE.as_bytes());
+        if let Some(place) = place.map(|at| begin + at) {
+            out.splice(place..place + PLACE.len(), BROKEN.iter().copied());
         }
     }
 
@@ -178,8 +239,11 @@ impl Events {
             return Some(Step::Wait(self.pause));
         }
         self.paused = false;
-        let (length, count) = (word.len(), words(word));
-        self.wire.text(&mut self.to(out), word);
+        let (length, times) = (word.len(), 1 + u8::from(self.script.twice));
+        let count = words(word) * i64::from(times);
+        for _ in 0..times {
+            self.wire.text(&mut self.to(out), word);
+        }
         self.written += length;
         self.words += count;
         self.chunks += 1;
@@ -268,5 +332,55 @@ mod tests {
                 assert_eq!(out.matches("data: ").count(), 1 + words + errors, "{out}");
             }
         }
+    }
+
+    #[test]
+    fn what_no_provider_should_send_is_sent_once_as_told() {
+        let texts = |out: &str| {
+            let chunks = out.split("\n\n").filter_map(|event| event.split_once(r#""delta":{"content":""#));
+            chunks.map(|(_, rest)| rest.split_once('"').unwrap().0.to_owned()).collect::<Vec<_>>()
+        };
+        let (out, steps) = play(Script { twice: true, empty_chunks: Some(2), ..Script::default() });
+        assert_eq!(texts(&out), ["", "", "one ", "one ", "two", "two"]);
+        assert_eq!(steps, [Step::End(Ended::Finished)]);
+        let (out, _) = play(Script { double_done: true, ..Script::default() });
+        assert_eq!(out.matches("data: [DONE]\n\n").count(), 2);
+        let (out, _) = play(Script { garbage_after: Some(1), ..Script::default() });
+        assert_eq!((texts(&out), out.matches("<html>").count()), (vec!["one ".to_owned()], 1));
+        assert!(out.ends_with("data: [DONE]\n\n"), "{out}");
+        let (out, _) = play(Script { huge_after: Some(9), ..Script::default() });
+        assert_eq!(texts(&out).iter().map(String::len).collect::<Vec<_>>(), [4, 3, HUGE_BYTES]);
+    }
+
+    #[test]
+    fn broken_text_is_a_chunk_of_its_own_on_either_wire() {
+        let completions = Wire::Completions { head: String::new() };
+        for wire in [completions, Wire::Messages { model: "m".to_owned() }] {
+            let script = Script { invalid_utf8: true, ..Script::default() };
+            let mut events = Events::new(script, &Options::default(), "one".to_owned(), wire, None);
+            let mut out = Vec::new();
+            while events.step(&mut out) == Step::Wrote {}
+            let broken = [b"\"".as_slice(), BROKEN, b"\""].concat();
+            assert_eq!(out.windows(broken.len()).filter(|bytes| *bytes == broken).count(), 1);
+            assert_eq!(String::from_utf8_lossy(&out).matches('\u{fffd}').count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_frame_is_parted_where_the_script_wants() {
+        let parts = |script: Script| {
+            let wire = Wire::Messages { model: String::new() };
+            let events = Events::new(script, &Options::default(), String::new(), wire, None);
+            let (mut rest, mut parts) = ("a\u{fc}\u{1f600}b".as_bytes(), Vec::new());
+            while !rest.is_empty() {
+                let (part, more) = rest.split_at(events.part_bytes(rest));
+                parts.push(part.len());
+                rest = more;
+            }
+            (events.in_parts(), parts)
+        };
+        assert_eq!(parts(Script::default()), (false, vec![8]));
+        assert_eq!(parts(Script { split_chars: true, ..Script::default() }), (true, vec![2, 2, 1, 1, 2]));
+        assert_eq!(parts(Script { drip: true, ..Script::default() }), (true, vec![1; 8]));
     }
 }

@@ -17,9 +17,11 @@
 //! is answered with 400 and its name.
 
 mod answer;
+mod connection;
 mod directive;
 mod events;
 mod log;
+mod oddity;
 mod playback;
 mod request;
 mod script;

@@ -23,7 +23,7 @@ pub(super) struct Playback {
     frame: Vec<u8>,
     /// What comes after the frame.
     next: Option<Step>,
-    /// Sent byte by byte.
+    /// Sent in parts.
     drops: Bytes,
 }
 
@@ -57,12 +57,13 @@ impl Playback {
     async fn next_bytes(&mut self) -> Option<io::Result<Bytes>> {
         if self.drops.is_empty() {
             match self.next_frame().await {
-                Some(Ok(frame)) if self.events.drips() => self.drops = frame,
+                Some(Ok(frame)) if self.events.in_parts() => self.drops = frame,
                 other => return other,
             }
         }
         yield_now().await; // the server writes out what it has when nothing more is ready
-        Some(Ok(self.drops.split_to(1)))
+        let part = self.events.part_bytes(&self.drops);
+        Some(Ok(self.drops.split_to(part)))
     }
 
     async fn next_frame(&mut self) -> Option<io::Result<Bytes>> {

@@ -9,20 +9,22 @@ use std::{
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Query, State},
+    extract::{ConnectInfo, DefaultBodyLimit, Query, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
-    serve::ListenerExt,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{
-    Options, answer, directive,
+    Options, answer,
+    connection::{Connection, Door},
+    directive,
     events::Events,
     log::{Ended, Log, Recording, Runs},
+    oddity,
     playback::{Playback, stop, stops_within},
     request::{MessagesRequest, Request},
     script::Script,
@@ -73,29 +75,37 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) -> io::Res
         .route("/sim/script", get(standing).put(play))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(shared);
-    let listener = listener.tap_io(move |connection| {
-        log.connected();
-        let _ = connection.set_nodelay(true); // slower without, no worse
-    });
-    axum::serve(listener, routes).with_graceful_shutdown(async move { stop(&mut stopped).await }).await
+    let door = Door { listener, log };
+    let routes = routes.into_make_service_with_connect_info::<Connection>();
+    axum::serve(door, routes).with_graceful_shutdown(async move { stop(&mut stopped).await }).await
 }
 
-async fn complete(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn complete(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     match serde_json::from_slice::<Request<'_>>(&body) {
         Ok(request) => {
             let wire = Wire::completions(&request.model, request.stream);
-            shared.answer(&headers, &request, wire).await
+            shared.answer(&connection, &headers, &request, wire).await
         }
         Err(error) => refuse(error),
     }
 }
 
-async fn message(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn message(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     match serde_json::from_slice::<MessagesRequest>(&body) {
         Ok(request) => {
             let request = Request::from(request);
             let wire = Wire::Messages { model: request.model.clone().into_owned() };
-            shared.answer(&headers, &request, wire).await
+            shared.answer(&connection, &headers, &request, wire).await
         }
         Err(error) => refuse(error),
     }
@@ -132,7 +142,14 @@ fn prompt_tokens(request: &Request<'_>) -> i64 {
 }
 
 impl Shared {
-    async fn answer(&self, headers: &HeaderMap, request: &Request<'_>, wire: Wire) -> Response {
+    async fn answer(
+        &self,
+        connection: &Connection,
+        headers: &HeaderMap,
+        request: &Request<'_>,
+        wire: Wire,
+    ) -> Response {
+        let reused = connection.used();
         let mut recording = begin(self, headers, request);
         let said = || request.messages.iter().filter(|message| message.role == Role::User);
         let last = said().next_back().map(|message| &*message.content).unwrap_or_default();
@@ -144,12 +161,19 @@ impl Shared {
             }
         };
         let attempt = call_id(headers).rsplit(':').next().unwrap_or_default();
-        let script = script.at(attempt.parse().unwrap_or(1));
+        let mut script = script.at(attempt.parse().unwrap_or(1));
         let text = if self.options.sign {
             answer::signed_text(&script, &last, said().count(), digest(request), attempt)
         } else {
             answer::text(&script, &last, said().count())
         };
+        if script.drop_reused && reused {
+            recording.end(Ended::Cut);
+            return oddity::nothing();
+        }
+        if script.echo_key {
+            script.message = Some(oddity::echo(headers, &last));
+        }
         if let Some(response) = self.misbehave(&wire, &script, &mut recording).await {
             return response;
         }
@@ -160,10 +184,12 @@ impl Shared {
         }
         let generation_id = recording.generation_id();
         let usage = request.stream_options.include_usage.then_some(usage);
+        let kind = script.content_type.as_deref().and_then(|it| HeaderValue::from_str(it).ok());
+        let kind = kind.unwrap_or(HeaderValue::from_static("text/event-stream"));
         let events = Events::new(script, &self.options, text, wire, usage);
         let body = Playback::new(events, recording, self.stopped.clone()).into_body();
-        let headers = [(header::CONTENT_TYPE, "text/event-stream"), (GENERATION_ID, &generation_id)];
-        (headers, body).into_response()
+        let generation_id = HeaderValue::try_from(generation_id).unwrap_or(HeaderValue::from_static(""));
+        ([(header::CONTENT_TYPE, kind), (GENERATION_ID, generation_id)], body).into_response()
     }
 
     /// The response of a script that gives no answer at all.
@@ -174,14 +200,17 @@ impl Shared {
             recording.end(Ended::Cut);
             return Some(StatusCode::SERVICE_UNAVAILABLE.into_response());
         }
+        if let Some(response) = oddity::instead(script) {
+            recording.end(Ended::Error(response.status().as_u16()));
+            return Some(response);
+        }
         let status = script.status.or(script.error_in_200.then_some(200))?;
         stops_within(&mut stopped, Duration::from_millis(script.first_ms.unwrap_or(self.options.first_ms)))
             .await;
         recording.end(Ended::Error(status));
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = json_response(status, &wire.error_body(script, status.as_u16()));
-        let retry_after = script.retry_after.as_ref().map(|it| HeaderValue::try_from(it.to_string()));
-        if let Some(Ok(retry_after)) = retry_after {
+        if let Some(retry_after) = oddity::retry_after(script) {
             response.headers_mut().insert(header::RETRY_AFTER, retry_after);
         }
         Some(response)

@@ -146,7 +146,7 @@ impl Wire {
 
     /// The body of an answer with this status.
     pub fn error_body(&self, script: &Script, status: u16) -> Value {
-        let message = "The simulator fails as told.";
+        let message = script.message.as_deref().unwrap_or("The simulator fails as told.");
         match self {
             Self::Completions { .. } => {
                 let code = script.error.clone().unwrap_or(NumberOrText::Number(status.into()));

@@ -13,8 +13,14 @@ use tokio::time::timeout;
 const TEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Long enough for a machine under load.
-pub const PATIENT: Timeouts =
-    Timeouts { connect_ms: 5_000, first_token_ms: 20_000, idle_ms: 20_000, total_ms: 60_000 };
+pub const PATIENT: Timeouts = Timeouts {
+    connect_ms: 5_000,
+    first_token_ms: 20_000,
+    idle_ms: 20_000,
+    total_ms: 60_000,
+    slow_ms: 30_000,
+    slow_bytes: 1,
+};
 
 /// For calls that are to fail one after the other.
 pub const NEVER_OPENS: BreakerConfig = BreakerConfig { failures: 0, within_ms: 10_000, rest_ms: 5_000 };
@@ -25,13 +31,18 @@ pub async fn simulator() -> Simulator {
     Simulator::start(([127, 0, 0, 1], 0).into(), Options::default()).await.unwrap()
 }
 
-/// A gateway whose model `m` is served at `base_url`.
+/// A gateway whose model `m` is served at `base_url`, by a provider of the kind that most speak like.
 pub fn gateway(base_url: String, timeouts: Timeouts) -> Gateway {
+    gateway_to(ProviderKind::Openai, base_url, timeouts)
+}
+
+/// A gateway whose model `m` is served at `base_url`, by a provider of this kind.
+pub fn gateway_to(kind: ProviderKind, base_url: String, timeouts: Timeouts) -> Gateway {
     let provider = ProviderConfig {
         api_key: Some(KEY.into()),
         timeouts,
         breaker: NEVER_OPENS,
-        ..ProviderConfig::new(ProviderKind::Openai, base_url)
+        ..ProviderConfig::new(kind, base_url)
     };
     let route = [RouteStep::new("p", "theirs")];
     let config = Config {
@@ -54,23 +65,43 @@ pub fn prompt(said: &str, call_id: &str) -> Prompt {
 
 /// The whole answer, or the error together with the text that came before it.
 pub async fn answer(gateway: &Gateway, said: &str) -> Result<(String, Finish), (String, CallError)> {
+    whole(pieces(gateway, said).await)
+}
+
+/// As [`answer`], of a call that has begun.
+pub async fn read(answering: Answering) -> Result<(String, Finish), (String, CallError)> {
+    whole(pieces_of(answering).await)
+}
+
+/// The answer as it came, piece by piece, and its end.
+pub async fn pieces(gateway: &Gateway, said: &str) -> (Vec<String>, Result<Finish, CallError>) {
     let answered = async {
         match gateway.call(prompt(said, "turn:1")).await {
-            Ok(answering) => read(answering).await,
-            Err(error) => Err((String::new(), error)),
+            Ok(answering) => pieces_of(answering).await,
+            Err(error) => (Vec::new(), Err(error)),
         }
     };
     timeout(TEST_WAIT, answered).await.unwrap()
 }
 
-pub async fn read(mut answering: Answering) -> Result<(String, Finish), (String, CallError)> {
-    let mut text = String::new();
+async fn pieces_of(mut answering: Answering) -> (Vec<String>, Result<Finish, CallError>) {
+    let mut pieces = Vec::new();
     loop {
         match answering.next().await {
-            Ok(Event::Delta(delta)) => text.push_str(&delta),
-            Ok(Event::Finished(finish)) => return Ok((text, finish)),
-            Err(error) => return Err((text, error)),
+            Ok(Event::Delta(delta)) => pieces.push(delta),
+            Ok(Event::Finished(finish)) => return (pieces, Ok(finish)),
+            Err(error) => return (pieces, Err(error)),
         }
+    }
+}
+
+fn whole(
+    (pieces, end): (Vec<String>, Result<Finish, CallError>),
+) -> Result<(String, Finish), (String, CallError)> {
+    let text = pieces.concat();
+    match end {
+        Ok(finish) => Ok((text, finish)),
+        Err(error) => Err((text, error)),
     }
 }
 

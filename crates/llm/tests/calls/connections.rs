@@ -91,16 +91,6 @@ async fn https_needs_a_provider_that_speaks_it() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
-    let target = Raw::streaming(delta("secret") + FINISH + DONE).await;
-    let head = format!("HTTP/1.1 307 Moved\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", target.base_url());
-    let raw = Raw::playing(vec![vec![Act::Send(head.into())]]).await;
-    let refused = answer(&gateway(raw.base_url(), PATIENT), "hi").await.unwrap_err().1;
-    assert_eq!(refused, CallError::Configuration { status: 307 });
-    assert_eq!(target.requests().len(), 0);
-}
-
-#[tokio::test]
 async fn a_finished_answer_does_not_wait_for_the_connection_to_close() {
     let body = stream(delta("hi") + FINISH + DONE);
     let raw = Raw::playing(vec![vec![Act::Send(body), Act::Hold]]).await;

@@ -5,9 +5,13 @@
 mod anthropic;
 mod ask;
 mod bills;
+mod completions;
+mod conformance;
 mod connections;
+mod dialects;
 mod faults;
 mod hostile;
+mod misbehaviour;
 mod raw;
 mod reports;
 mod routes;

@@ -2,13 +2,17 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinSet,
     time::sleep,
 };
@@ -20,14 +24,25 @@ pub enum Act {
     Wait(Duration),
     /// Send this again and again, with a pause between, until the client goes.
     Repeat(Vec<u8>, Duration),
+    /// Send this so many times.
+    Times(Vec<u8>, usize),
     /// Keep the connection until the client goes.
     Hold,
 }
 
 pub struct Raw {
     addr: SocketAddr,
-    requests: Arc<Mutex<Vec<String>>>,
+    seen: Arc<Seen>,
     _server: JoinSet<()>,
+}
+
+/// What all connections have seen together.
+#[derive(Default)]
+struct Seen {
+    requests: Mutex<Vec<String>>,
+    sent: AtomicUsize,
+    /// How many clients have gone while the connection was to go on.
+    gone: watch::Sender<usize>,
 }
 
 impl Raw {
@@ -35,18 +50,19 @@ impl Raw {
     pub async fn playing(plays: Vec<Vec<Act>>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let requests = Arc::<Mutex<Vec<String>>>::default();
+        let seen = Arc::<Seen>::default();
         let mut server = JoinSet::new();
-        let heard = Arc::clone(&requests);
+        let heard = Arc::clone(&seen);
         server.spawn(async move {
             let mut connections = JoinSet::new();
             for number in 0.. {
                 let (connection, _) = listener.accept().await.unwrap();
+                connection.set_nodelay(true).unwrap();
                 let play = plays.get(number).or(plays.last()).cloned().unwrap_or_default();
                 connections.spawn(perform(connection, play, Arc::clone(&heard)));
             }
         });
-        Self { addr, requests, _server: server }
+        Self { addr, seen, _server: server }
     }
 
     /// Answers every request with a good head and this body, whose end is the end of the connection.
@@ -60,7 +76,17 @@ impl Raw {
 
     /// The requests so far, heads and bodies.
     pub fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
+        self.seen.requests.lock().unwrap().clone()
+    }
+
+    /// Bytes that the system took so far.
+    pub fn sent(&self) -> usize {
+        self.seen.sent.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many clients have gone.
+    pub async fn gone(&self, clients: usize) {
+        self.seen.gone.subscribe().wait_for(|gone| *gone >= clients).await.unwrap();
     }
 }
 
@@ -86,9 +112,9 @@ pub const FINISH: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish
 pub const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":3}}\n\n";
 pub const DONE: &str = "data: [DONE]\n\n";
 
-async fn perform(mut connection: TcpStream, play: Vec<Act>, heard: Arc<Mutex<Vec<String>>>) {
+async fn perform(mut connection: TcpStream, play: Vec<Act>, seen: Arc<Seen>) {
     let Some(request) = read_request(&mut connection).await else { return };
-    heard.lock().unwrap().push(request);
+    seen.requests.lock().unwrap().push(request);
     for act in play {
         // What cannot be sent was not wanted: the client is gone.
         match act {
@@ -96,10 +122,20 @@ async fn perform(mut connection: TcpStream, play: Vec<Act>, heard: Arc<Mutex<Vec
             Act::Wait(pause) => sleep(pause).await,
             Act::Repeat(bytes, pause) => {
                 while connection.write_all(&bytes).await.is_ok() {
+                    seen.sent.fetch_add(bytes.len(), Ordering::Relaxed);
                     sleep(pause).await;
                 }
+                seen.gone.send_modify(|gone| *gone += 1);
             }
-            Act::Hold => _ = connection.read_u8().await,
+            Act::Times(bytes, times) => {
+                for _ in 0..times {
+                    let _ = connection.write_all(&bytes).await;
+                }
+            }
+            Act::Hold => {
+                let _ = connection.read_u8().await;
+                seen.gone.send_modify(|gone| *gone += 1);
+            }
         }
     }
     let _ = connection.shutdown().await;

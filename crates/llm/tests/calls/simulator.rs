@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::ask::{PATIENT, gateway, prompt, read, simulator};
 
-fn client() -> Client {
+/// Somebody who is not the gateway.
+pub fn client() -> Client {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| _ = rustls::crypto::ring::default_provider().install_default());
     Client::builder().no_proxy().tls_certs_only([]).build().unwrap()

@@ -67,7 +67,7 @@ async fn a_second_reader_sees_messages_arrive(layout: Layout) {
     let path = format!("/turns/{}", text(&sent["turn_id"]));
     ana.post(&format!("{path}/regenerate"), json!({})).await.ok();
     a_turn(&mut stream, "regenerate", "completed").await;
-    ana.send(&conversation, "[[sim status=401]]").await.fault(502, "provider_misconfigured");
+    ana.send(&conversation, "[[sim status=403]]").await.fault(502, "provider_misconfigured");
     a_turn(&mut stream, "send", "failed").await;
     let sending = tokio::spawn({
         let (ana, conversation) = (ana.clone(), conversation.clone());

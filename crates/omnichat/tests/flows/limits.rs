@@ -106,7 +106,7 @@ async fn a_user_is_held_to_a_limit_at_both_doors(layout: Layout) {
     assert_eq!(second.header("RateLimit-Policy"), r#""turns";q=3;w=60"#);
     assert!(second.header("RateLimit").starts_with(r#""turns";r=1;t="#), "{:?}", second.headers());
     // A turn that fails has taken from the limit as well.
-    let third = ana.send(&conversation, "[[sim status=401]]").await;
+    let third = ana.send(&conversation, "[[sim status=403]]").await;
     third.fault(502, "provider_misconfigured");
     assert!(third.header("ratelimit").starts_with(r#""turns";r=0;t="#), "{third:?}");
 

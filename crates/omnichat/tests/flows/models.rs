@@ -8,10 +8,21 @@ use crate::world;
 both_layouts![the_models_are_listed_and_each_can_be_chosen];
 
 async fn the_models_are_listed_and_each_can_be_chosen(layout: Layout) {
-    let world = world(layout).start().await;
+    let world = world(layout)
+        .set("models.large.context_tokens", 8192)
+        .set("models.large.prices", "{ prompt = 2.5, completion = 10 }")
+        .start()
+        .await;
     let ana = world.user().await;
     let models = ana.get("/models").await.ok();
-    let expected = json!([{ "name": "large", "default": false }, { "name": "small", "default": true }]);
+    let expected = json!([
+        {
+            "name": "large", "default": false, "context_tokens": 8192, "prompt_price": 2.5, "completion_price": 10.0,
+        },
+        {
+            "name": "small", "default": true, "context_tokens": null, "prompt_price": null, "completion_price": null,
+        },
+    ]);
     assert_eq!(models, expected);
     let nats = world.nats_as(&ana).await;
     let listed = nats.request(&format!("omnichat.v1.u.{}.models.list", ana.id), &[], "").await;

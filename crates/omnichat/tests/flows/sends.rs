@@ -191,7 +191,7 @@ async fn a_streamed_turn_that_is_cancelled_says_so(layout: Layout) {
     assert_eq!(rest.last().unwrap().name, "cancelled");
     let whole: String = told.iter().chain(&rest).filter_map(|event| event.data["text"].as_str()).collect();
     assert_eq!(json!(whole), ana.get(&format!("/turns/{turn}")).await.ok()["partial"]);
-    let failing = streamed(&ana, &conversation, "[[sim status=401]]", "k2").await.rest().await;
+    let failing = streamed(&ana, &conversation, "[[sim status=403]]", "k2").await.rest().await;
     assert_eq!(failing.last().unwrap().data["code"], "provider_misconfigured");
 }
 
@@ -316,14 +316,14 @@ async fn a_send_is_answered_as_soon_as_it_is_accepted(layout: Layout) {
         .await
         .fault(404, "conversation_not_found");
     later(&ana, &path, "k3", json!({ "content": "" })).await.fault(422, "invalid_body");
-    let (failing, id) = accepted(&later(&ana, &path, "k4", json!({ "content": "[[sim status=401]]" })).await);
+    let (failing, id) = accepted(&later(&ana, &path, "k4", json!({ "content": "[[sim status=403]]" })).await);
     assert_eq!(failing["fault"], Value::Null);
     let fault = eventually("the turn fails", SOON, async || {
         let turn = ana.get(&format!("/turns/{id}")).await.ok();
         (turn["status"] == "failed").then(|| turn["fault"].clone())
     });
     assert_eq!(fault.await["code"], "provider_misconfigured");
-    let (again, _) = accepted(&later(&ana, &path, "k4", json!({ "content": "[[sim status=401]]" })).await);
+    let (again, _) = accepted(&later(&ana, &path, "k4", json!({ "content": "[[sim status=403]]" })).await);
     assert_eq!(again["status"], "failed");
     assert_eq!(world.provider().calls().len(), 3);
 }

@@ -146,7 +146,7 @@ async fn what_is_refused_ends_the_wait(layout: Layout) {
     let reused = refused(&hers, "other", &[steps, ("Idempotency-Key", "k1")]).await;
     assert_eq!(reused, fault("422", "idempotency_key_reused"));
 
-    let told = all(&mut hers.send("[[sim status=401]]", &[steps]).await).await;
+    let told = all(&mut hers.send("[[sim status=403]]", &[steps]).await).await;
     let last = told.last().unwrap();
     assert_eq!((last.header("Oc-Event"), last.header("Nats-Service-Error-Code")), ("failed", "502"));
     assert_eq!(

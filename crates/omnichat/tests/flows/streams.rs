@@ -208,7 +208,7 @@ async fn a_turn_that_fails_says_why(layout: Layout) {
     let world = world(layout).start().await;
     let ana = world.user().await;
     let conversation = ana.conversation().await;
-    let problem = ana.send(&conversation, "[[sim status=401]]").await.fault(502, "provider_misconfigured");
+    let problem = ana.send(&conversation, "[[sim status=403]]").await.fault(502, "provider_misconfigured");
     let mut stream = ana.stream(&events(&text(&problem["turn_id"])), &[]).await.unwrap();
     let told = stream.rest().await;
     let names: Vec<_> = told.iter().map(|event| event.name.as_str()).collect();

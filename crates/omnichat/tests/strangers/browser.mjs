@@ -236,7 +236,7 @@ const scenarios = {
     await isStored(page, 2);
     assert.equal((await stored(page)).at(-1).turn_id, await last(page).getAttribute("data-turn"));
     // What fails says why, and the next message is answered.
-    await send(page, "[[sim status=401]]");
+    await send(page, "[[sim status=403]]");
     await status(page, "failed");
     assert.match(await last(page).locator(".note").textContent(), /provider_misconfigured/);
     await send(page, "hello");

@@ -5,6 +5,7 @@
 mod browser;
 mod description;
 mod direct;
+mod litellm;
 mod services;
 mod steps;
 mod toolbox;
