@@ -18,6 +18,7 @@ use crate::{
     error::fault_of_call,
     model::{Completion, Opening},
     resources::Resources,
+    settings,
 };
 
 /// Deltas within this time are told as one.
@@ -184,7 +185,7 @@ impl Call<'_> {
         let prompt = Prompt {
             model: job.model,
             messages,
-            settings: settings(job.settings),
+            settings: settings::of_call(job.settings),
             call_id: format!("{}:{attempt}", self.turn),
             traceparent: job.traceparent,
         };
@@ -271,15 +272,5 @@ fn completion(text: String, finish: llm::Finish) -> Completion {
         }),
         first_token_ms: finish.timings.first_token_ms,
         total_ms: finish.timings.total_ms,
-    }
-}
-
-fn settings(settings: Settings) -> llm::Settings {
-    llm::Settings {
-        temperature: settings.temperature,
-        top_p: settings.top_p,
-        max_tokens: settings.max_tokens,
-        stop: settings.stop,
-        seed: settings.seed,
     }
 }

@@ -3,6 +3,7 @@
 //! - [`config`]: section `[chat]`
 //! - [`front`]: takes a send and puts it into the stream of turns
 //! - [`worker`] ► [`partition`] ► [`conversation`] ► [`generation`]: the actors, each supervising the next
+//! - [`settings`]: how a model is called, from the words of the contract into those of a call
 //! - [`audience`]: who is told a turn step by step
 //! - [`assignment`]: which worker should own which partition; [`intake`]: how it comes to own one; [`holdings`]: what it owns
 //! - [`residents`]: how many conversations are in memory, and which is the first to leave
@@ -33,6 +34,7 @@ pub mod rescue;
 pub mod residents;
 pub mod resources;
 pub mod service;
+mod settings;
 pub mod stops;
 pub mod store;
 pub mod worker;

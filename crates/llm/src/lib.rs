@@ -26,7 +26,7 @@
 //!
 //! Where to read, in the order of a call:
 //! - [`config`](Config): the tables `[providers.<name>]` and `[models.<name>]`, and which addresses are allowed
-//! - [`prompt`](Prompt): what is asked, of [`Text`]s; [`Settings`] and their bounds
+//! - [`prompt`](Prompt): what is asked, of [`Text`]s; [`settings`](Settings): how to answer, and the bounds of that
 //! - [`gateway`](Gateway): from a model's name to the provider that serves it
 //! - `provider`: one provider over HTTP; `openai_compatible`: the wire of OpenAI, OpenRouter, Ollama and many others, `anthropic`:
 //!   that of Messages, each with its request, its events and its refusals; `status`: what their statuses have in common
@@ -51,6 +51,7 @@ mod openai_compatible;
 mod private_host;
 mod prompt;
 mod provider;
+mod settings;
 pub mod simulator;
 mod sse;
 mod status;
@@ -61,5 +62,9 @@ pub use answering::{Answering, Event, Finish, Timings};
 pub use config::{Config, ConfigError, ModelConfig, ProviderConfig, ProviderKind, RouteStep, Timeouts};
 pub use error::{CallError, Phase};
 pub use gateway::Gateway;
-pub use prompt::{InvalidSetting, Message, Prompt, Role, Settings};
+pub use prompt::{Message, Prompt, Role};
+pub use settings::{
+    InvalidSetting, JsonFormat, RESERVED_PARAMETERS, ReasoningEffort, ResponseFormat, Settings, Tool,
+    ToolChoice,
+};
 pub use text::Text;

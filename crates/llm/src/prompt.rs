@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::CallError, text::Text};
+use crate::{error::CallError, settings::Settings, text::Text};
 
 /// One question to one model, with the conversation that led to it.
 #[derive(Clone, Debug)]
@@ -79,91 +79,9 @@ pub enum Role {
     Assistant,
 }
 
-/// How to answer. What is absent is left to the provider.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Randomness, 0 to 2.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f64>,
-    /// Share of the probability mass to choose from, 0 to 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub top_p: Option<f64>,
-    /// Longest answer in the model's tokens, 1 to 1,000,000.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_tokens: Option<u32>,
-    /// Texts before which the answer stops: at most 4, each 1 to 256 bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stop: Option<Vec<String>>,
-    /// Asks for the same answer to the same prompt, where the provider can.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seed: Option<i64>,
-}
-
-/// A setting out of its bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {message}")]
-pub struct InvalidSetting {
-    /// The field of [`Settings`].
-    pub field: &'static str,
-    /// Its bounds, as a sentence to the user.
-    pub message: &'static str,
-}
-
-impl Settings {
-    /// Are all values within their bounds? Names the first field that is not.
-    pub fn validate(&self) -> Result<(), InvalidSetting> {
-        let within =
-            |ok: bool, field, message| if ok { Ok(()) } else { Err(InvalidSetting { field, message }) };
-        within(
-            self.temperature.is_none_or(|it| (0.0..=2.0).contains(&it)),
-            "temperature",
-            "must be between 0 and 2",
-        )?;
-        within(self.top_p.is_none_or(|it| (0.0..=1.0).contains(&it)), "top_p", "must be between 0 and 1")?;
-        within(
-            self.max_tokens.is_none_or(|it| (1..=1_000_000).contains(&it)),
-            "max_tokens",
-            "must be between 1 and 1000000",
-        )?;
-        let stops = self.stop.as_deref().unwrap_or_default();
-        within(
-            stops.len() <= 4 && stops.iter().all(|it| (1..=256).contains(&it.len())),
-            "stop",
-            "must be at most 4 texts of 1 to 256 bytes",
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn settings_are_accepted_at_their_bounds_and_refused_beyond() {
-        let with = |edit: fn(&mut Settings)| {
-            let mut settings = Settings::default();
-            edit(&mut settings);
-            settings.validate().map_err(|invalid| invalid.field)
-        };
-        assert_eq!(with(|_| {}), Ok(()));
-        assert_eq!(with(|it| it.temperature = Some(2.0)), Ok(()));
-        assert_eq!(with(|it| it.temperature = Some(2.1)), Err("temperature"));
-        assert_eq!(with(|it| it.temperature = Some(f64::NAN)), Err("temperature"));
-        assert_eq!(with(|it| it.top_p = Some(0.0)), Ok(()));
-        assert_eq!(with(|it| it.top_p = Some(-0.1)), Err("top_p"));
-        assert_eq!(with(|it| it.max_tokens = Some(1_000_000)), Ok(()));
-        assert_eq!(with(|it| it.max_tokens = Some(0)), Err("max_tokens"));
-        assert_eq!(with(|it| it.stop = Some(vec!["x".repeat(256); 4])), Ok(()));
-        assert_eq!(with(|it| it.stop = Some(vec!["x".to_owned(); 5])), Err("stop"));
-        assert_eq!(with(|it| it.stop = Some(vec![String::new()])), Err("stop"));
-    }
-
-    #[test]
-    fn an_unknown_setting_is_refused_by_name() {
-        let refused = serde_json::from_str::<Settings>(r#"{"temperatur": 1}"#).unwrap_err().to_string();
-        assert!(refused.contains("temperatur"), "{refused}");
-    }
 
     #[test]
     fn a_printed_prompt_shows_no_text() {

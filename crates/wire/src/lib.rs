@@ -2,6 +2,7 @@
 //!
 //! - [`ids`]: one type per kind of id
 //! - [`account`], [`credential`], [`project`], [`prompt`], [`conversation`], [`turn`]: requests and replies, the same over HTTP and NATS
+//! - [`settings`], [`tool`]: how a model is called, and the functions that it may ask for
 //! - [`event`]: the steps of a turn, and what happens in a conversation, told while they happen
 //! - [`fault`]: the one error that crosses the bus, and its table of codes
 //! - [`operations`]: every request there is, with its subject; [`operation`]: what an operation is
@@ -31,15 +32,15 @@ pub mod project;
 pub mod prompt;
 pub mod schema;
 pub mod scope;
+pub mod settings;
 pub mod subject;
 pub mod template;
+pub mod tool;
 pub mod turn;
 
 pub use account::{LogIn, Register, Session, User, Validity};
 pub use check::{Nothing, Request};
-pub use conversation::{
-    Conversation, ListConversations, NewConversation, PromptChoice, Settings, UpdateConversation,
-};
+pub use conversation::{Conversation, ListConversations, NewConversation, PromptChoice, UpdateConversation};
 pub use credential::{
     ApiKey, ApiKeyProof, ChangePassword, Identity, LogOut, NewApiKey, Refresh, SessionProof, ShownApiKey,
 };
@@ -55,6 +56,8 @@ pub use prompt::{
     UnlabelPrompt, UpdatePrompt,
 };
 pub use scope::Scope;
+pub use settings::{JsonFormat, ReasoningEffort, ResponseFormat, Settings};
+pub use tool::{Function, FunctionName, Tool, ToolChoice, ToolMode, ToolType};
 pub use turn::{
     Answer, Branch, FindTurn, ListMessages, Message, RegenerateTurn, Role, SendMessage, Turn, TurnKind,
     TurnStatus, Usage,

@@ -3,6 +3,7 @@
 mod event;
 mod refusal;
 mod request;
+mod tool;
 
 use reqwest::header::HeaderName;
 

@@ -3,6 +3,7 @@
 mod chunk;
 mod refusal;
 mod request;
+mod tool;
 
 use reqwest::header::AUTHORIZATION;
 

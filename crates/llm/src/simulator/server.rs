@@ -24,7 +24,7 @@ use super::{
     events::Events,
     log::{Ended, Log, Recording},
     playback::{Playback, stop, stops_within},
-    request::{MessagesRequest, Request},
+    request::Request,
     script::Script,
     wire::{Tokens, Wire},
 };
@@ -77,7 +77,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) -> io::Res
 }
 
 async fn complete(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    match serde_json::from_slice::<Request<'_>>(&body) {
+    match Request::of_completions(&body) {
         Ok(request) => {
             let wire = Wire::completions(&request.model, request.stream);
             shared.answer(&headers, &request, wire).await
@@ -87,9 +87,8 @@ async fn complete(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
 }
 
 async fn message(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    match serde_json::from_slice::<MessagesRequest>(&body) {
+    match Request::of_messages(&body) {
         Ok(request) => {
-            let request = Request::from(request);
             let wire = Wire::Messages { model: request.model.clone().into_owned() };
             shared.answer(&headers, &request, wire).await
         }
@@ -99,16 +98,19 @@ async fn message(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: By
 
 fn begin(shared: &Shared, headers: &HeaderMap, request: &Request<'_>) -> Recording {
     let call_id = call_id(headers);
-    let messages = if shared.options.log_prompts {
+    let (messages, parameters) = if shared.options.log_prompts {
         let messages = request.messages.iter();
-        messages.map(|it| Message { role: it.role, content: (*it.content).into() }).collect()
+        let messages = messages.map(|it| Message { role: it.role, content: (*it.content.text).into() });
+        let parameters = Some(&request.parameters).filter(|it| !it.is_empty());
+        (messages.collect(), parameters.cloned())
     } else {
-        Vec::new()
+        (Vec::new(), None)
     };
     shared.log.begin(
         call_id.to_owned(),
         request.model.clone().into_owned(),
-        request.settings(),
+        request.settings.clone(),
+        parameters,
         messages,
         if shared.options.log_calls_max == 0 { 0 } else { digest(request) },
     )
@@ -119,12 +121,12 @@ fn call_id(headers: &HeaderMap) -> &str {
 }
 
 fn digest(request: &Request<'_>) -> u64 {
-    answer::digest_of(request.messages.iter().map(|message| (message.role, &*message.content)))
+    answer::digest_of(request.messages.iter().map(|message| (message.role, &*message.content.text)))
 }
 
 /// Words, for want of a tokenizer.
 fn prompt_tokens(request: &Request<'_>) -> i64 {
-    request.messages.iter().map(|message| words(&message.content)).sum()
+    request.messages.iter().map(|message| words(&message.content.text)).sum()
 }
 
 /// Counts where words begin, which takes no time beside reading the request.
@@ -140,7 +142,7 @@ impl Shared {
     async fn answer(&self, headers: &HeaderMap, request: &Request<'_>, wire: Wire) -> Response {
         let mut recording = begin(self, headers, request);
         let said = || request.messages.iter().filter(|message| message.role == Role::User);
-        let last = said().next_back().map(|message| &*message.content).unwrap_or_default();
+        let last = said().next_back().map(|message| &*message.content.text).unwrap_or_default();
         let (last, script) = match directive::read(last, &self.standing()) {
             Ok(read) => read,
             Err(problem) => {

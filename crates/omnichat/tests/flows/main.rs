@@ -29,6 +29,7 @@ mod provider_faults;
 mod residents;
 mod sends;
 mod sessions;
+mod settings;
 mod sockets;
 mod steps;
 mod streams;
