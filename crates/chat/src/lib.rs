@@ -13,7 +13,7 @@
 //! - [`rescue`]: finds what nobody has in hand
 //! - [`dead_letters`]: turns that were given up, for operators
 //! - [`purge`]: removes for good what was deleted
-//! - [`service`]: all other requests; [`store`]: SQL and rows; [`model`]: turns and outcomes
+//! - [`service`]: all other requests; [`store`]: SQL and rows; [`model`]: turns and outcomes; [`question`]: what is asked
 //! - [`error`]: the errors, and their one translation to faults
 
 pub mod assignment;
@@ -30,6 +30,7 @@ mod intake;
 pub mod model;
 pub mod partition;
 pub mod purge;
+pub mod question;
 pub mod rescue;
 pub mod residents;
 pub mod resources;

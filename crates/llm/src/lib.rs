@@ -27,6 +27,7 @@
 //! Where to read, in the order of a call:
 //! - [`config`](Config): the tables `[providers.<name>]` and `[models.<name>]`, and which addresses are allowed
 //! - [`prompt`](Prompt): what is asked, of [`Text`]s; [`settings`](Settings): how to answer, and the bounds of that
+//! - [`image`](Images): what may stand beside a text
 //! - [`gateway`](Gateway): from a model's name to the provider that serves it
 //! - `provider`: one provider over HTTP; `openai_compatible`: the wire of OpenAI, OpenRouter, Ollama and many others, `anthropic`:
 //!   that of Messages, each with its request, its events and its refusals; `status`: what their statuses have in common
@@ -46,6 +47,7 @@ mod config;
 mod deadlines;
 mod error;
 mod gateway;
+mod image;
 mod lossy;
 mod openai_compatible;
 mod private_host;
@@ -62,6 +64,7 @@ pub use answering::{Answering, Event, Finish, Timings};
 pub use config::{Config, ConfigError, ModelConfig, ProviderConfig, ProviderKind, RouteStep, Timeouts};
 pub use error::{CallError, Phase};
 pub use gateway::Gateway;
+pub use image::{Image, ImageDetail, Images};
 pub use prompt::{Message, Prompt, Role};
 pub use settings::{
     InvalidSetting, JsonFormat, RESERVED_PARAMETERS, ReasoningEffort, ResponseFormat, Settings, Tool,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::CallError, settings::Settings, text::Text};
+use crate::{error::CallError, image::Images, settings::Settings, text::Text};
 
 /// One question to one model, with the conversation that led to it.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct Prompt {
 impl Prompt {
     /// The body of a request that is made of this prompt.
     pub(crate) fn encode(&self, request: &impl Serialize) -> Result<Vec<u8>, CallError> {
-        let text_bytes: usize = self.messages.iter().map(|message| message.content.len() + 40).sum();
+        let text_bytes: usize = self.messages.iter().map(|message| message.bytes() + 40).sum();
         let mut body = Vec::with_capacity(text_bytes + 256);
         serde_json::to_writer(&mut body, request)
             .map_err(|_| CallError::InvalidPrompt("it does not make JSON"))?;
@@ -41,22 +41,36 @@ pub struct Message {
     pub role: Role,
     /// The text.
     pub content: Text,
+    /// Images beside it, which only users show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Images>,
 }
 
 impl Message {
     /// An instruction that stands above the conversation.
     pub fn system(content: impl Into<Text>) -> Self {
-        Self { role: Role::System, content: content.into() }
+        Self { role: Role::System, content: content.into(), images: None }
     }
 
     /// What a person said.
     pub fn user(content: impl Into<Text>) -> Self {
-        Self { role: Role::User, content: content.into() }
+        Self { role: Role::User, content: content.into(), images: None }
+    }
+
+    /// The same with images beside it.
+    #[must_use]
+    pub fn showing(self, images: Option<Images>) -> Self {
+        Self { images, ..self }
+    }
+
+    /// Bytes of what is said and shown.
+    pub fn bytes(&self) -> usize {
+        self.content.len() + self.images.as_ref().map_or(0, Images::bytes)
     }
 
     /// What a model answered.
     pub fn assistant(content: impl Into<Text>) -> Self {
-        Self { role: Role::Assistant, content: content.into() }
+        Self { role: Role::Assistant, content: content.into(), images: None }
     }
 }
 

@@ -3,6 +3,7 @@
 //! - [`ids`]: one type per kind of id
 //! - [`account`], [`credential`], [`project`], [`prompt`], [`conversation`], [`turn`]: requests and replies, the same over HTTP and NATS
 //! - [`settings`], [`tool`]: how a model is called, and the functions that it may ask for
+//! - [`image`]: what may stand beside the text of a message
 //! - [`event`]: the steps of a turn, and what happens in a conversation, told while they happen
 //! - [`fault`]: the one error that crosses the bus, and its table of codes
 //! - [`operations`]: every request there is, with its subject; [`operation`]: what an operation is
@@ -22,6 +23,7 @@ pub mod event;
 pub mod fault;
 pub mod header;
 pub mod ids;
+pub mod image;
 pub mod limit;
 pub mod limits;
 pub mod operation;
@@ -48,6 +50,7 @@ pub use encoding::Encoding;
 pub use event::{ConversationEvent, TurnEvent};
 pub use fault::{Fault, FaultCode, FieldError, Problem};
 pub use ids::{ApiKeyId, ConversationId, Id, MessageId, NotAnId, ProjectId, PromptId, TurnId, UserId};
+pub use image::{Image, ImageDetail};
 pub use operation::{Operation, OperationInfo, Path, Service};
 pub use page::{List, ListPage, Page, Reply};
 pub use project::{Done, NewProject, Project, UpdateProject};

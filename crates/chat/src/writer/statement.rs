@@ -49,7 +49,7 @@ pub(crate) async fn execute(
         &turns.iter().map(|it| it.body_hash.0.to_vec()).collect::<Vec<_>>(),
         &turns.iter().map(|it| it.user_message.uuid()).collect::<Vec<_>>(),
         &turns.iter().map(|it| it.parent.map(|id| id.uuid())).collect::<Vec<_>>() as _,
-        &turns.iter().map(|it| &*it.content).collect::<Vec<_>>() as _,
+        &turns.iter().map(|it| &*it.content.text).collect::<Vec<_>>() as _,
         &turns.iter().map(|it| it.model.as_deref()).collect::<Vec<_>>() as _,
         &turns
             .iter()
@@ -79,6 +79,7 @@ pub(crate) async fn execute(
         &turns.iter().map(|it| it.kind.name()).collect::<Vec<_>>() as _,
         &outcomes.iter().map(|it| it.ending.partial()).collect::<Vec<_>>() as _,
         &outcomes.iter().map(|it| it.ending.given_up()).collect::<Vec<_>>() as _,
+        &turns.iter().map(|it| it.content.stored_images()).collect::<Vec<Option<Value>>>() as _,
     )
     .fetch_all(connection)
     .await?;

@@ -1,5 +1,6 @@
 //! The wire of Anthropic's Messages: events of their own, the system prompt beside the messages, a limit that must be given.
 
+mod content;
 mod event;
 mod refusal;
 mod request;

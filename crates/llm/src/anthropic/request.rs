@@ -2,7 +2,10 @@
 
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
-use super::tool::{Choice, Output, Thinking, Tools};
+use super::{
+    content::Content,
+    tool::{Choice, Output, Thinking, Tools},
+};
 use crate::{
     error::CallError,
     prompt::{Message, Prompt, Role},
@@ -60,7 +63,7 @@ impl Serialize for Messages<'_> {
         #[derive(Serialize)]
         struct Spoken<'a> {
             role: &'static str,
-            content: &'a Text,
+            content: Content<'a>,
         }
         let mut messages = serializer.serialize_seq(None)?;
         for message in self.0 {
@@ -69,7 +72,7 @@ impl Serialize for Messages<'_> {
                 Role::User => "user",
                 Role::Assistant => "assistant",
             };
-            messages.serialize_element(&Spoken { role, content: &message.content })?;
+            messages.serialize_element(&Spoken { role, content: Content::of(message) })?;
         }
         messages.end()
     }

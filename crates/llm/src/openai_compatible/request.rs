@@ -3,12 +3,14 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::tool::{Choice, Format, Tools};
+use super::{
+    content::Content,
+    tool::{Choice, Format, Tools},
+};
 use crate::{
     error::CallError,
     prompt::{Message, Prompt, Role},
     settings::{ReasoningEffort, Settings},
-    text::Text,
 };
 
 /// What the provider calls its limit of tokens: OpenAI's reasoning models refuse the old name, others know no new one.
@@ -64,7 +66,7 @@ impl Serialize for Messages<'_> {
         #[derive(Serialize)]
         struct Spoken<'a> {
             role: &'static str,
-            content: &'a Text,
+            content: Content<'a>,
         }
         serializer.collect_seq(self.0.iter().map(|message| Spoken {
             role: match message.role {
@@ -72,7 +74,7 @@ impl Serialize for Messages<'_> {
                 Role::User => "user",
                 Role::Assistant => "assistant",
             },
-            content: &message.content,
+            content: Content::of(message),
         }))
     }
 }

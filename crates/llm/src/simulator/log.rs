@@ -203,7 +203,7 @@ impl Entries {
 }
 
 fn prompt_bytes(messages: &[Message]) -> usize {
-    messages.iter().map(|message| message.content.len()).sum()
+    messages.iter().map(Message::bytes).sum()
 }
 
 /// The entry of a call that runs. Dropped without an end, its client has gone.

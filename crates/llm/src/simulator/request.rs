@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use crate::{Settings, prompt::Role};
+use crate::{Image, Settings, Text, prompt::Role};
 
 /// A request for a chat completion; the settings are only recorded.
 #[derive(Deserialize)]
@@ -42,6 +42,8 @@ pub(super) struct Spoken<'a> {
 pub(super) struct Content<'a> {
     /// The texts, with a blank line between them.
     pub text: Cow<'a, str>,
+    /// The images.
+    pub images: Vec<Image>,
 }
 
 #[derive(Default, Deserialize)]
@@ -64,6 +66,22 @@ pub(super) struct MessagesRequest<'a> {
     stream: bool,
     #[serde(flatten)]
     parameters: Map<String, Value>,
+}
+
+/// A part of what is said, of either wire.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Part {
+    Text { text: String },
+    ImageUrl { image_url: Image },
+    Image { source: Source },
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Source {
+    Url { url: Text },
+    Base64 { media_type: String, data: String },
 }
 
 /// The settings that both wires know.
@@ -127,23 +145,27 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Content { text: text.into() })
+        Ok(Content { text: text.into(), images: Vec::new() })
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Content { text: text.to_owned().into() })
+        Ok(Content { text: text.to_owned().into(), images: Vec::new() })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
-        #[derive(Deserialize)]
-        struct Part {
-            text: Option<String>,
-        }
-        let mut texts = Vec::new();
+        let (mut texts, mut images) = (Vec::new(), Vec::new());
         while let Some(part) = parts.next_element::<Part>()? {
-            texts.extend(part.text);
+            match part {
+                Part::Text { text } => texts.push(text),
+                Part::ImageUrl { image_url } => images.push(image_url),
+                Part::Image { source: Source::Url { url } } => images.push(Image { url, detail: None }),
+                Part::Image { source: Source::Base64 { media_type, data } } => {
+                    let url = format!("data:{media_type};base64,{data}").into();
+                    images.push(Image { url, detail: None });
+                }
+            }
         }
-        Ok(Content { text: texts.join("\n\n").into() })
+        Ok(Content { text: texts.join("\n\n").into(), images })
     }
 }
 
@@ -160,7 +182,9 @@ mod tests {
     #[test]
     fn both_wires_ask_alike() {
         let body = json!({ "model": "m", "max_completion_tokens": 7, "stop": ["END"], "tools": [{ "a": 1 }],
-            "messages": [{ "role": "system", "content": "brief" }, { "role": "user", "content": "h\u{fc}\n" }] });
+            "messages": [{ "role": "system", "content": "brief" }, { "role": "user", "content": [
+                { "type": "text", "text": "h\u{fc}\n" },
+                { "type": "image_url", "image_url": { "url": "data:image/png;base64,aGk=" } }] }] });
         let body = body.to_string();
         let request = Request::of_completions(body.as_bytes()).unwrap();
         assert_eq!(said(&request), [(Role::System, "brief"), (Role::User, "h\u{fc}\n")]);
@@ -169,10 +193,14 @@ mod tests {
 
         let body = json!({ "model": "m", "max_tokens": 7, "stop_sequences": ["END"], "tools": [{ "a": 1 }],
             "system": [{ "type": "text", "text": "brief" }],
-            "messages": [{ "role": "user", "content": [{ "type": "text", "text": "h\u{fc}\n" }] }] });
+            "messages": [{ "role": "user", "content": [
+                { "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "aGk=" } },
+                { "type": "text", "text": "h\u{fc}\n" }] }] });
         let body = body.to_string();
         let other = Request::of_messages(body.as_bytes()).unwrap();
         assert_eq!((said(&other), &other.settings), (said(&request), &request.settings));
+        let shown = |request: &Request<'_>| request.messages.last().unwrap().content.images.clone();
+        assert_eq!((shown(&request).len(), shown(&other)), (1, shown(&request)));
         let parameters = json!({ "max_tokens": 7, "stop_sequences": ["END"], "tools": [{ "a": 1 }] });
         assert_eq!(Value::from(other.parameters.clone()), parameters);
     }

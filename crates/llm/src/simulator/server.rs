@@ -28,7 +28,10 @@ use super::{
     script::Script,
     wire::{Tokens, Wire},
 };
-use crate::prompt::{Message, Role};
+use crate::{
+    Images,
+    prompt::{Message, Role},
+};
 
 /// The largest request: 32 MiB.
 const REQUEST_BYTES_MAX: usize = 32 << 20;
@@ -100,7 +103,11 @@ fn begin(shared: &Shared, headers: &HeaderMap, request: &Request<'_>) -> Recordi
     let call_id = call_id(headers);
     let (messages, parameters) = if shared.options.log_prompts {
         let messages = request.messages.iter();
-        let messages = messages.map(|it| Message { role: it.role, content: (*it.content.text).into() });
+        let messages = messages.map(|it| Message {
+            role: it.role,
+            content: (*it.content.text).into(),
+            images: Images::of(it.content.images.iter().cloned()),
+        });
         let parameters = Some(&request.parameters).filter(|it| !it.is_empty());
         (messages.collect(), parameters.cloned())
     } else {

@@ -18,6 +18,7 @@ mod dead_letters;
 mod description;
 mod hostile_users;
 mod idempotency;
+mod images;
 mod isolation;
 mod key_rotation;
 mod limits;
