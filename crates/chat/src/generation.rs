@@ -18,6 +18,7 @@ use crate::{
     error::fault_of_call,
     model::{CallMade, Completion, Opening, call_id},
     resources::Resources,
+    settings,
 };
 
 /// Deltas within this time are told as one.
@@ -239,7 +240,7 @@ impl<'a> Call<'a> {
         let prompt = Prompt {
             model: job.model,
             messages,
-            settings: settings(job.settings),
+            settings: settings::of_call(job.settings),
             call_id: call_id(self.turn, attempt),
             traceparent: job.traceparent,
         };
@@ -338,15 +339,5 @@ impl<'a> Call<'a> {
         let bus = &self.resources.bus;
         bus.tell(self.user, self.turn, self.told, &event).await;
         self.audience.tell(bus, &event).await;
-    }
-}
-
-fn settings(settings: Settings) -> llm::Settings {
-    llm::Settings {
-        temperature: settings.temperature,
-        top_p: settings.top_p,
-        max_tokens: settings.max_tokens,
-        stop: settings.stop,
-        seed: settings.seed,
     }
 }

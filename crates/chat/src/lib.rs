@@ -3,6 +3,7 @@
 //! - [`config`]: section `[chat]`
 //! - [`front`]: takes a send and puts it into the stream of turns
 //! - [`worker`] ► [`partition`] ► [`conversation`] ► [`generation`]: the actors, each supervising the next
+//! - [`settings`]: how a model is called, from the words of the contract into those of a call
 //! - [`audience`]: who is told a turn step by step
 //! - [`assignment`]: which worker should own which partition; [`intake`]: how it comes to own one; [`holdings`]: what it owns
 //! - [`residents`]: how many conversations are in memory, and which is the first to leave
@@ -13,7 +14,7 @@
 //! - [`dead_letters`]: turns that were given up, for operators
 //! - `settlement`: asks providers what calls have cost whose end nobody has seen
 //! - [`purge`]: removes for good what was deleted
-//! - [`service`]: all other requests; [`store`]: SQL and rows; [`model`]: turns and outcomes
+//! - [`service`]: all other requests; [`store`]: SQL and rows; [`model`]: turns and outcomes; [`question`]: what is asked
 //! - [`error`]: the errors, and their one translation to faults
 
 pub mod assignment;
@@ -30,11 +31,13 @@ mod intake;
 pub mod model;
 pub mod partition;
 pub mod purge;
+pub mod question;
 pub mod rescue;
 pub mod residents;
 pub mod resources;
 pub mod service;
 mod settlement;
+mod settings;
 pub mod stops;
 pub mod store;
 pub mod worker;

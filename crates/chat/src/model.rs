@@ -13,6 +13,8 @@ use wire::{
     check::{Checks, Request},
 };
 
+use crate::question::Question;
+
 /// The right to write the turns of a partition: good as long as Postgres knows no later epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ownership {
@@ -28,6 +30,9 @@ pub struct TurnRequest {
     /// The text of a send.
     #[serde(default)]
     pub content: Option<String>,
+    /// The images beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Vec<wire::Image>>,
     /// Another model than the conversation's.
     #[serde(default)]
     pub model: Option<String>,
@@ -64,6 +69,7 @@ impl From<SendMessage> for TurnRequest {
     fn from(send: SendMessage) -> Self {
         Self {
             content: Some(send.content),
+            images: send.images,
             model: send.model,
             settings: send.settings,
             parent_id: send.parent_id,
@@ -95,8 +101,8 @@ pub struct NewTurn {
     pub user_message: MessageId,
     /// The turn that the message follows.
     pub parent: Option<TurnId>,
-    /// The text.
-    pub content: Arc<str>,
+    /// What is asked.
+    pub content: Question,
     /// Another model than the conversation's.
     pub model: Option<String>,
     /// Settings over the conversation's.
@@ -149,11 +155,15 @@ impl BodyHash {
         hash.update(request.content.as_deref().unwrap_or_default().as_bytes());
         // 0xff occurs in no UTF-8 text, so no content can imitate what follows.
         hash.update([0xff]);
+        let images = request.images.as_ref().filter(|images| !images.is_empty());
         let branch = request.parent_id.is_some() || request.regenerates.is_some();
-        if branch || request.model.is_some() || request.settings.is_some() {
+        if branch || images.is_some() || request.model.is_some() || request.settings.is_some() {
             let mut rest = vec![serde_json::json!(request.model), serde_json::json!(request.settings)];
             if branch {
                 rest.push(serde_json::json!([request.parent_id, request.regenerates]));
+            }
+            if let Some(images) = images {
+                rest.push(serde_json::json!({ "images": images }));
             }
             hash.update(Value::from(rest).to_string().as_bytes());
         }
@@ -313,6 +323,7 @@ pub fn answer(parts: AnswerParts) -> Answer {
             seq: parts.answer_seq,
             role: Role::Assistant,
             content: parts.text,
+            images: Vec::new(),
             created_at: parts.finished_at,
         },
         usage: parts.usage,
@@ -329,6 +340,22 @@ mod tests {
         TurnRequest { content: Some(content.into()), model: model.map(Into::into), ..TurnRequest::default() }
     }
 
+    fn showing(urls: &[&str]) -> TurnRequest {
+        let images = urls.iter().map(|url| wire::Image { url: (*url).to_owned(), detail: None });
+        TurnRequest { images: Some(images.collect()), ..send("hi", None) }
+    }
+
+    /// Keys that are in use keep their meaning.
+    #[test]
+    fn what_shows_no_image_has_the_hash_that_it_always_had() {
+        let hex = |request: &TurnRequest| -> String {
+            BodyHash::of(request).0.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        };
+        assert_eq!(hex(&send("hi", None)), "a761bc4c67a1ca68");
+        assert_eq!(hex(&showing(&[])), "a761bc4c67a1ca68");
+        assert_eq!(hex(&send("hi", Some("m"))), "444728165ea1b566");
+    }
+
     #[test]
     fn only_the_same_request_has_the_same_hash() {
         let turn = TurnId::new();
@@ -341,6 +368,10 @@ mod tests {
             TurnRequest { parent_id: Some(Some(MessageId::answer_to(turn))), ..send("hi", None) },
             TurnRequest { regenerates: Some(turn), ..TurnRequest::default() },
             TurnRequest { regenerates: Some(TurnId::new()), ..TurnRequest::default() },
+            showing(&["https://example.org/a"]),
+            showing(&["https://example.org/b"]),
+            showing(&["https://example.org/a", "https://example.org/b"]),
+            TurnRequest { parent_id: Some(None), ..showing(&["https://example.org/a"]) },
         ];
         for (place, one) in requests.iter().enumerate() {
             for (other_place, other) in requests.iter().enumerate() {

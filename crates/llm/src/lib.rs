@@ -26,7 +26,8 @@
 //!
 //! Where to read, in the order of a call:
 //! - [`config`](Config): the tables `[providers.<name>]` and `[models.<name>]`, and which addresses are allowed
-//! - [`prompt`](Prompt): what is asked, of [`Text`]s; [`Settings`] and their bounds
+//! - [`prompt`](Prompt): what is asked, of [`Text`]s; [`settings`](Settings): how to answer, and the bounds of that
+//! - [`image`](Images): what may stand beside a text
 //! - [`gateway`](Gateway): from a model's name to the provider that serves it; `route`: which of several, `retry`: whether and when
 //!   to ask once more, `key` and `breaker`: which keys are not asked for a while,
 //!   `limiter`: the line before a key whose use is limited
@@ -51,6 +52,7 @@ mod config;
 mod deadlines;
 mod error;
 mod gateway;
+mod image;
 mod key;
 mod limiter;
 mod lossy;
@@ -62,6 +64,7 @@ mod provider;
 mod report;
 mod retry;
 mod route;
+mod settings;
 pub mod simulator;
 mod sse;
 mod status;
@@ -76,9 +79,14 @@ pub use config::{
 };
 pub use error::{CallError, Phase};
 pub use gateway::Gateway;
+pub use image::{Image, ImageDetail, Images};
 pub use limiter::Limits;
 pub use price::Prices;
-pub use prompt::{InvalidSetting, Message, Prompt, Role, Settings};
 pub use report::Report;
 pub use route::NoPlace;
+pub use prompt::{Message, Prompt, Role};
+pub use settings::{
+    InvalidSetting, JsonFormat, RESERVED_PARAMETERS, ReasoningEffort, ResponseFormat, Settings, Tool,
+    ToolChoice,
+};
 pub use text::Text;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::CallError, text::Text};
+use crate::{error::CallError, image::Images, settings::Settings, text::Text};
 
 /// One question to one model, with the conversation that led to it.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct Prompt {
 impl Prompt {
     /// Bytes of all its texts.
     pub(crate) fn text_bytes(&self) -> usize {
-        self.messages.iter().map(|message| message.content.len()).sum()
+        self.messages.iter().map(Message::bytes).sum()
     }
 
     /// Leaves out the oldest of what was said, so that the rest and its answer fit into so many tokens, by our estimate. What is
@@ -38,7 +38,7 @@ impl Prompt {
         let said = self.messages.iter().position(|message| message.role != Role::System).unwrap_or_default();
         let mut end = said;
         while bytes > room && end + 1 < self.messages.len() {
-            bytes -= self.messages[end].content.len();
+            bytes -= self.messages[end].bytes();
             end += 1;
         }
         // An answer without its question says nothing.
@@ -65,22 +65,36 @@ pub struct Message {
     pub role: Role,
     /// The text.
     pub content: Text,
+    /// Images beside it, which only users show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Images>,
 }
 
 impl Message {
     /// An instruction that stands above the conversation.
     pub fn system(content: impl Into<Text>) -> Self {
-        Self { role: Role::System, content: content.into() }
+        Self { role: Role::System, content: content.into(), images: None }
     }
 
     /// What a person said.
     pub fn user(content: impl Into<Text>) -> Self {
-        Self { role: Role::User, content: content.into() }
+        Self { role: Role::User, content: content.into(), images: None }
+    }
+
+    /// The same with images beside it.
+    #[must_use]
+    pub fn showing(self, images: Option<Images>) -> Self {
+        Self { images, ..self }
+    }
+
+    /// Bytes of what is said and shown.
+    pub fn bytes(&self) -> usize {
+        self.content.len() + self.images.as_ref().map_or(0, Images::bytes)
     }
 
     /// What a model answered.
     pub fn assistant(content: impl Into<Text>) -> Self {
-        Self { role: Role::Assistant, content: content.into() }
+        Self { role: Role::Assistant, content: content.into(), images: None }
     }
 }
 
@@ -103,85 +117,9 @@ pub enum Role {
     Assistant,
 }
 
-/// How to answer. What is absent is left to the provider.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Randomness, 0 to 2.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f64>,
-    /// Share of the probability mass to choose from, 0 to 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub top_p: Option<f64>,
-    /// Longest answer in the model's tokens, 1 to 1,000,000.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_tokens: Option<u32>,
-    /// Texts before which the answer stops: at most 4, each 1 to 256 bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stop: Option<Vec<String>>,
-    /// Asks for the same answer to the same prompt, where the provider can.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seed: Option<i64>,
-}
-
-/// A setting out of its bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {message}")]
-pub struct InvalidSetting {
-    /// The field of [`Settings`].
-    pub field: &'static str,
-    /// Its bounds, as a sentence to the user.
-    pub message: &'static str,
-}
-
-impl Settings {
-    /// Are all values within their bounds? Names the first field that is not.
-    pub fn validate(&self) -> Result<(), InvalidSetting> {
-        let within =
-            |ok: bool, field, message| if ok { Ok(()) } else { Err(InvalidSetting { field, message }) };
-        within(
-            self.temperature.is_none_or(|it| (0.0..=2.0).contains(&it)),
-            "temperature",
-            "must be between 0 and 2",
-        )?;
-        within(self.top_p.is_none_or(|it| (0.0..=1.0).contains(&it)), "top_p", "must be between 0 and 1")?;
-        within(
-            self.max_tokens.is_none_or(|it| (1..=1_000_000).contains(&it)),
-            "max_tokens",
-            "must be between 1 and 1000000",
-        )?;
-        let stops = self.stop.as_deref().unwrap_or_default();
-        within(
-            stops.len() <= 4 && stops.iter().all(|it| (1..=256).contains(&it.len())),
-            "stop",
-            "must be at most 4 texts of 1 to 256 bytes",
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn settings_are_accepted_at_their_bounds_and_refused_beyond() {
-        let with = |edit: fn(&mut Settings)| {
-            let mut settings = Settings::default();
-            edit(&mut settings);
-            settings.validate().map_err(|invalid| invalid.field)
-        };
-        assert_eq!(with(|_| {}), Ok(()));
-        assert_eq!(with(|it| it.temperature = Some(2.0)), Ok(()));
-        assert_eq!(with(|it| it.temperature = Some(2.1)), Err("temperature"));
-        assert_eq!(with(|it| it.temperature = Some(f64::NAN)), Err("temperature"));
-        assert_eq!(with(|it| it.top_p = Some(0.0)), Ok(()));
-        assert_eq!(with(|it| it.top_p = Some(-0.1)), Err("top_p"));
-        assert_eq!(with(|it| it.max_tokens = Some(1_000_000)), Ok(()));
-        assert_eq!(with(|it| it.max_tokens = Some(0)), Err("max_tokens"));
-        assert_eq!(with(|it| it.stop = Some(vec!["x".repeat(256); 4])), Ok(()));
-        assert_eq!(with(|it| it.stop = Some(vec!["x".to_owned(); 5])), Err("stop"));
-        assert_eq!(with(|it| it.stop = Some(vec![String::new()])), Err("stop"));
-    }
 
     fn fitted(context_tokens: u32, max_tokens: Option<u32>) -> Vec<String> {
         let exchange = |number: usize| {
@@ -210,12 +148,6 @@ mod tests {
         assert_eq!(fitted(451, Some(100)), [&all[..1], &all[3..]].concat());
         assert_eq!(fitted(300, None), [&all[..1], &all[5..]].concat(), "a quarter is left to the answer");
         assert_eq!(fitted(256, Some(250)), ["be", "q4"], "the question stays");
-    }
-
-    #[test]
-    fn an_unknown_setting_is_refused_by_name() {
-        let refused = serde_json::from_str::<Settings>(r#"{"temperatur": 1}"#).unwrap_err().to_string();
-        assert!(refused.contains("temperatur"), "{refused}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a request must satisfy beyond its form. All that is wrong is told at once, each with its field.
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::{Fault, FieldError};
 
@@ -70,6 +71,37 @@ impl Checks {
         if text.contains('\0') {
             self.error(field, "invalid_character", "must not contain the character NUL");
         }
+    }
+
+    /// The same of every text and name in a value. What was read is nested in bounds.
+    pub fn storable_json(&mut self, field: &str, value: &Value) {
+        if has_nul(value) {
+            self.storable(field, "\0");
+        }
+    }
+
+    /// Values within values, at most so deep. What is kept is read again within lists and replies, and deeper there.
+    pub fn depth_at_most(&mut self, field: &str, value: &Value, depth_max: usize) {
+        if depth(value) > depth_max {
+            self.error(field, "out_of_range", format!("must be nested at most {depth_max} deep"));
+        }
+    }
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(values) => 1 + values.iter().map(depth).max().unwrap_or_default(),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or_default(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
     }
 }
 

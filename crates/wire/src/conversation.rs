@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use crate::{
-    ConversationId, Fault, ListPage, ProjectId, PromptId,
+    ConversationId, Fault, ListPage, ProjectId, PromptId, Settings,
     check::{Checks, Request},
     limits,
     page::check_page,
     project::present,
     prompt::{check_label, check_variables},
-    schema::{LABEL, NAME, STORABLE, Time},
+    schema::{LABEL, NAME, Time},
 };
 
 /// Starts a conversation in a project.
@@ -203,64 +203,6 @@ pub struct Conversation {
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "Time")]
     pub updated_at: OffsetDateTime,
-}
-
-/// How the model is called. What is absent is left to the provider.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// 0 to 2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0.0, max = 2.0), example = 0.2)]
-    pub temperature: Option<f64>,
-    /// 0 to 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub top_p: Option<f64>,
-    /// The longest answer, in the model's tokens: 1 to 1,000,000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub max_tokens: Option<u32>,
-    /// Up to four texts that end the answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 4), inner(length(min = 1, max = 256), regex(pattern = STORABLE)))]
-    pub stop: Option<Vec<String>>,
-    /// For answers that repeat, where the provider can.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seed: Option<i64>,
-}
-
-impl Settings {
-    pub(crate) fn check(&self, checks: &mut Checks) {
-        if let Some(temperature) = self.temperature {
-            checks.within("settings.temperature", temperature, 0.0, 2.0);
-        }
-        if let Some(top_p) = self.top_p {
-            checks.within("settings.top_p", top_p, 0.0, 1.0);
-        }
-        if let Some(max_tokens) = self.max_tokens {
-            checks.within("settings.max_tokens", max_tokens, 1, 1_000_000);
-        }
-        if let Some(stop) = &self.stop {
-            if stop.len() > 4 || stop.iter().any(String::is_empty) {
-                checks.error("settings.stop", "out_of_range", "must be at most 4 texts, none of them empty");
-            }
-            for text in stop {
-                checks.bytes_at_most("settings.stop", text, 256);
-            }
-        }
-    }
-
-    /// These settings, with those of `base` where these say nothing.
-    pub fn over(self, base: &Self) -> Self {
-        Self {
-            temperature: self.temperature.or(base.temperature),
-            top_p: self.top_p.or(base.top_p),
-            max_tokens: self.max_tokens.or(base.max_tokens),
-            stop: self.stop.or_else(|| base.stop.clone()),
-            seed: self.seed.or(base.seed),
-        }
-    }
 }
 
 impl Request for NewConversation {

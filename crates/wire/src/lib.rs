@@ -2,6 +2,8 @@
 //!
 //! - [`ids`]: one type per kind of id
 //! - [`account`], [`credential`], [`project`], [`prompt`], [`conversation`], [`turn`], [`model`]: requests and replies, the same over HTTP and NATS
+//! - [`settings`], [`tool`]: how a model is called, and the functions that it may ask for
+//! - [`image`]: what may stand beside the text of a message
 //! - [`event`]: the steps of a turn, and what happens in a conversation, told while they happen
 //! - [`fault`]: the one error that crosses the bus, and its table of codes
 //! - [`operations`]: every request there is, with its subject; [`operation`]: what an operation is
@@ -22,6 +24,7 @@ pub mod event;
 pub mod fault;
 pub mod header;
 pub mod ids;
+pub mod image;
 pub mod limit;
 pub mod limits;
 pub mod model;
@@ -33,16 +36,16 @@ pub mod project;
 pub mod prompt;
 pub mod schema;
 pub mod scope;
+pub mod settings;
 pub mod subject;
 pub mod template;
+pub mod tool;
 pub mod turn;
 
 pub use account::{LogIn, Register, Session, User, Validity};
 pub use call::{Call, CallStatus};
 pub use check::{Nothing, Request};
-pub use conversation::{
-    Conversation, ListConversations, NewConversation, PromptChoice, Settings, UpdateConversation,
-};
+pub use conversation::{Conversation, ListConversations, NewConversation, PromptChoice, UpdateConversation};
 pub use credential::{
     ApiKey, ApiKeyProof, ChangePassword, Identity, LogOut, NewApiKey, Refresh, SessionProof, ShownApiKey,
 };
@@ -50,6 +53,7 @@ pub use encoding::Encoding;
 pub use event::{ConversationEvent, TurnEvent};
 pub use fault::{Fault, FaultCode, FieldError, Problem};
 pub use ids::{ApiKeyId, ConversationId, Id, MessageId, NotAnId, ProjectId, PromptId, TurnId, UserId};
+pub use image::{Image, ImageDetail};
 pub use model::Model;
 pub use operation::{Operation, OperationInfo, Path, Service};
 pub use page::{List, ListPage, Page, Reply};
@@ -59,6 +63,8 @@ pub use prompt::{
     UnlabelPrompt, UpdatePrompt,
 };
 pub use scope::Scope;
+pub use settings::{JsonFormat, ReasoningEffort, ResponseFormat, Settings};
+pub use tool::{Function, FunctionName, Tool, ToolChoice, ToolMode, ToolType};
 pub use turn::{
     Answer, Branch, FindTurn, ListMessages, Message, RegenerateTurn, Role, SendMessage, Turn, TurnKind,
     TurnStatus, Usage,

@@ -94,6 +94,12 @@ limits! {
         None, limits::BODY_BYTES_MAX as u64, "bytes", RefusedAndClosed(BodyTooLarge), hits!("body_bytes");
     MESSAGE_BYTES = "message_bytes", "content of a message",
         None, limits::MESSAGE_BYTES_MAX as u64, "bytes", Refused(InvalidBody), "omnichat_requests_total{code=\"invalid_body\"}";
+    IMAGES = "images", "images of a message",
+        None, limits::IMAGES_MAX as u64, "", Refused(InvalidBody), "omnichat_requests_total{code=\"invalid_body\"}";
+    IMAGES_BYTES = "images_bytes", "of these, together: their addresses, or themselves in base64",
+        None, limits::IMAGES_BYTES_MAX as u64, "bytes", Refused(InvalidBody), "omnichat_requests_total{code=\"invalid_body\"}";
+    SETTINGS_BYTES = "settings_bytes", "tools, response format and extra parameters of a request, as JSON, together",
+        None, limits::SETTINGS_BYTES_MAX as u64, "bytes", Refused(InvalidBody), "omnichat_requests_total{code=\"invalid_body\"}";
     LOGINS = "logins", "logins per address and minute",
         Some("limits.logins_per_address_per_min"), 30, "", Refused(RateLimited), hits!("logins");
     REGISTRATIONS = "registrations", "registrations per address and minute",

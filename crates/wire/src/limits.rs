@@ -14,6 +14,18 @@ pub const DESCRIPTION_CHARS_MAX: usize = 1_000;
 pub const PROMPT_BYTES_MAX: usize = 32 * 1024;
 /// The content of a message.
 pub const MESSAGE_BYTES_MAX: usize = 32 * 1024;
+/// The images of a message.
+pub const IMAGES_MAX: usize = 8;
+/// Their addresses together, where an image may stand itself.
+pub const IMAGES_BYTES_MAX: usize = 64 * 1024;
+/// What settings hold of the caller's own JSON, written compactly: tools, response format and extra parameters together.
+pub const SETTINGS_BYTES_MAX: usize = 64 * 1024;
+/// How deep values may stand within values in that JSON.
+pub const SETTINGS_DEPTH_MAX: usize = 64;
+/// The functions that a model is told of.
+pub const TOOLS_MAX: usize = 128;
+/// The name of a function, or of an answer's schema.
+pub const FUNCTION_NAME_CHARS_MAX: usize = 64;
 /// The label of a prompt's version.
 pub const LABEL_CHARS_MAX: usize = 64;
 /// An access token, refresh token or API key; ours have at most some 400 bytes.

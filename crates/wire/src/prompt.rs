@@ -232,20 +232,8 @@ pub(crate) fn check_label(checks: &mut Checks, field: &str, label: &str) {
 /// The values for a prompt's variables, as JSON, are bounded like the prompt itself.
 pub(crate) fn check_variables(checks: &mut Checks, variables: Option<&Map<String, Value>>) {
     if let Some(variables) = variables {
-        let text = Value::from(variables.clone()).to_string();
-        checks.bytes_at_most("variables", &text, limits::PROMPT_BYTES_MAX);
-        if variables.iter().any(|(name, value)| name.contains('\0') || has_nul(value)) {
-            checks.storable("variables", "\0");
-        }
-    }
-}
-
-/// Whether there is a NUL in any of its texts. What was read is nested in bounds.
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(values) => values.iter().any(has_nul),
-        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        let variables = Value::from(variables.clone());
+        checks.bytes_at_most("variables", &variables.to_string(), limits::PROMPT_BYTES_MAX);
+        checks.storable_json("variables", &variables);
     }
 }

@@ -14,6 +14,8 @@ pub(crate) const STORABLE: &str = r"^[^\x00]*$";
 pub(crate) const NAME: &str = r"^\s*[^\x00\s][^\x00]*$";
 /// A label of a version.
 pub(crate) const LABEL: &str = "^[A-Za-z0-9._-]+$";
+/// A name that models know a function by.
+pub(crate) const FUNCTION_NAME: &str = "^[A-Za-z0-9_-]+$";
 
 /// A point in time, as it is written.
 pub(crate) struct Time;

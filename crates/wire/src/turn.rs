@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
-    Call, ConversationId, ListPage, MessageId, Problem, PromptId, Settings, TurnId,
+    Call, ConversationId, Image, ListPage, MessageId, Problem, PromptId, Settings, TurnId,
     check::{Checks, Request},
     conversation::check_model,
+    image::check_images,
     limits,
     page::check_page,
     project::present,
@@ -25,6 +26,10 @@ pub struct SendMessage {
         example = &"Good morning!",
     )]
     pub content: String,
+    /// Images beside it: at most 8, with at most 64 KiB together. The model's provider fetches what is an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::IMAGES_MAX))]
+    pub images: Option<Vec<Image>>,
     /// Another model than the conversation's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = limits::MODEL_BYTES_MAX), regex(pattern = NAME))]
@@ -129,6 +134,9 @@ pub struct Message {
     /// The text.
     #[schemars(example = &"Good morning!")]
     pub content: String,
+    /// The images beside it, in their order; absent where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Image>,
     /// When it was stored.
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "Time")]
@@ -291,6 +299,7 @@ impl Request for SendMessage {
             checks.error("content", "message_too_long", format!("must have at most {most} bytes"));
         }
         checks.storable("content", &self.content);
+        check_images(checks, self.images.as_deref().unwrap_or_default());
         check_model(checks, self.model.as_deref());
         if let Some(settings) = &self.settings {
             settings.check(checks);

@@ -31,7 +31,7 @@ pub struct Exchange {
     /// The id of the question.
     pub user_message: MessageId,
     /// What was asked.
-    pub question: Text,
+    pub question: Message,
     answer: Option<Text>,
     ended: bool,
 }
@@ -43,13 +43,13 @@ impl Exchange {
         kind: TurnKind,
         parent: Option<TurnId>,
         user_message: MessageId,
-        question: Text,
+        question: Message,
     ) -> Self {
         Self { seq, kind, parent, user_message, question, answer: None, ended: false }
     }
 
     fn bytes(&self) -> usize {
-        self.question.len() + self.answer.as_ref().map_or(0, Text::len)
+        self.question.bytes() + self.answer.as_ref().map_or(0, Text::len)
     }
 
     fn messages(&self) -> usize {
@@ -197,16 +197,18 @@ impl Window {
         let (before, left_out) = self.told_after(asked.parent);
         let mut told = Vec::with_capacity(2 * before.len() + 1);
         for (_, exchange) in before.iter().rev() {
-            told.push(Message::user(exchange.question.clone()));
+            told.push(exchange.question.clone());
             told.extend(exchange.answer.clone().map(Message::assistant));
         }
-        told.push(Message::user(asked.question.clone()));
+        told.push(asked.question.clone());
         Some((told, left_out))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use llm::{Image, Images};
+
     use super::*;
 
     fn said(window: &Window, turn: TurnId) -> Vec<String> {
@@ -221,7 +223,7 @@ mod tests {
 
     fn branch(window: &mut Window, seq: i64, parent: Option<TurnId>, question: &str) -> TurnId {
         let (turn, message) = (TurnId::new(), MessageId::new());
-        window.ask(turn, Exchange::new(seq, TurnKind::Send, parent, message, question.into()));
+        window.ask(turn, Exchange::new(seq, TurnKind::Send, parent, message, Message::user(question)));
         turn
     }
 
@@ -282,6 +284,23 @@ mod tests {
         let next = ask(&mut window, 1, "next");
         let left_out = window.messages_for(next).unwrap().1;
         assert_eq!((said(&window, next).len(), left_out), (1, Some(LeftOut::ByBytes)));
+    }
+
+    #[test]
+    fn images_are_told_and_count() {
+        let images = Images::of([Image { url: "https://a.b".into(), detail: None }]);
+        let asking = |bytes_max: u32| {
+            let mut window = Window::new(100, bytes_max);
+            let (first, message) = (TurnId::new(), MessageId::new());
+            let question = Message::user("see?").showing(images.clone());
+            window.ask(first, Exchange::new(0, TurnKind::Send, None, message, question.clone()));
+            window.end(first, Some("yes".into()));
+            let next = ask(&mut window, 1, "next");
+            let (told, _) = window.messages_for(next).unwrap();
+            assert!(told.len() == 1 || told[0] == question);
+            told.len()
+        };
+        assert_eq!((asking(4 + 11 + 3), asking(4 + 11 + 2)), (3, 1));
     }
 
     #[test]

@@ -10,7 +10,10 @@ use wire::{
 };
 
 use super::Store;
-use crate::model::{BodyHash, Opening};
+use crate::{
+    model::{BodyHash, Opening},
+    question::Question,
+};
 
 /// A conversation that exists, or of which there are turns.
 #[derive(Debug)]
@@ -39,7 +42,7 @@ pub struct PastTurn {
     /// The id of the user's message.
     pub user_message: MessageId,
     /// What was said.
-    pub question: Arc<str>,
+    pub question: Question,
     /// What was answered; absent when it failed, or is open.
     pub answer: Option<Arc<str>>,
     /// What is needed to go on with it, if it is open.
@@ -145,7 +148,7 @@ impl Store {
             kind: super::kind_from(&row.kind),
             parent: row.parent.map(Into::into),
             user_message: row.user_message_id.into(),
-            question: row.question.into(),
+            question: Question::stored(row.question, row.images),
             answer: row.answer.map(Into::into),
             open: (!row.closed).then(|| OpenTurn {
                 idempotency_key: row.idempotency_key,

@@ -1,9 +1,10 @@
 //! Messages, as their owner reads them: newest pages first, as that is what a reader wants to see.
 
 use identity::Principal;
+use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
-use wire::{ConversationId, Message, Role};
+use wire::{ConversationId, Image, Message, Role};
 
 use super::{FRAME_BYTES, Found, PAGE_BYTES_MAX, Store};
 
@@ -38,19 +39,19 @@ impl Store {
                    join turns t on t.id = m.parent_id
                    where p.depth < $4
                ), found as (
-                   select m.*, p.depth, sum(octet_length(m.content)) over (order by p.depth, m.role) as content_bytes
+                   select m.*, p.depth, sum(octet_length(m.content) + coalesce(octet_length(m.images::text), 0)) over (order by p.depth, m.role) as content_bytes
                    from path p
                    cross join lateral (select * from messages where id = p.user_message_id
                                        union all select * from messages where id = p.turn_id) m
                    where m.id is distinct from $3
                    order by p.depth, m.role limit $4
                ), measured as (
-                   select *, sum(octet_length(to_json(content)::text) + $6) over (order by depth, role) as bytes,
+                   select *, sum(octet_length(to_json(content)::text) + coalesce(octet_length(images::text), 0) + $6) over (order by depth, role) as bytes,
                        row_number() over (order by depth, role) as place
                    from found where content_bytes <= $5
                )
                select id as "id!", conversation_id as "conversation_id!", parent_id, turn_id as "turn_id!", seq as "seq!",
-                      role as "role!", content as "content!", created_at as "created_at!",
+                      role as "role!", content as "content!", images as "images: Json<Vec<Image>>", created_at as "created_at!",
                       (select count(*) from found) as "found!"
                from measured where bytes <= $5 or place = 1 order by depth, role"#,
             id.uuid(),
@@ -78,7 +79,7 @@ impl Store {
             r#"with edge as (
                    select seq from messages where id = $3 and conversation_id = $1
                ), found as (
-                   select m.*, sum(octet_length(m.content)) over (order by m.seq desc) as content_bytes
+                   select m.*, sum(octet_length(m.content) + coalesce(octet_length(m.images::text), 0)) over (order by m.seq desc) as content_bytes
                    from conversations c
                    join turns t on t.conversation_id = c.id
                    cross join lateral (select * from messages where id = t.user_message_id and turn_id = t.id
@@ -87,12 +88,12 @@ impl Store {
                        and ($3::uuid is null or (t.seq <= (select seq / 2 from edge) and m.seq < (select seq from edge)))
                    order by m.seq desc limit $4
                ), measured as (
-                   select *, sum(octet_length(to_json(content)::text) + $6) over (order by seq desc) as bytes,
+                   select *, sum(octet_length(to_json(content)::text) + coalesce(octet_length(images::text), 0) + $6) over (order by seq desc) as bytes,
                        row_number() over (order by seq desc) as place
                    from found where content_bytes <= $5
                )
                select id as "id!", conversation_id as "conversation_id!", parent_id, turn_id as "turn_id!", seq as "seq!",
-                      role as "role!", content as "content!", created_at as "created_at!",
+                      role as "role!", content as "content!", images as "images: Json<Vec<Image>>", created_at as "created_at!",
                       (select count(*) from found) as "found!"
                from measured where bytes <= $5 or place = 1 order by seq desc"#,
             id.uuid(),
@@ -121,6 +122,7 @@ struct Row {
     seq: i64,
     role: String,
     content: String,
+    images: Option<Json<Vec<Image>>>,
     created_at: OffsetDateTime,
     found: i64,
 }
@@ -135,6 +137,7 @@ impl From<Row> for Message {
             seq: row.seq,
             role: if row.role == "user" { Role::User } else { Role::Assistant },
             content: row.content,
+            images: row.images.map(|images| images.0).unwrap_or_default(),
             created_at: row.created_at,
         }
     }

@@ -6,7 +6,7 @@ use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 use wire::{
-    Answer, Call, ConversationId, Fault, FaultCode, Message, MessageId, Problem, Role, Turn, TurnId,
+    Answer, Call, ConversationId, Fault, FaultCode, Image, Message, MessageId, Problem, Role, Turn, TurnId,
     TurnStatus, Usage, UserId,
 };
 
@@ -74,6 +74,7 @@ struct Row {
     question_at: OffsetDateTime,
     question_turn: Uuid,
     question_seq: i64,
+    question_images: Option<Json<Vec<Image>>>,
     attempts: i16,
     status: Option<String>,
     finish_reason: Option<String>,
@@ -161,6 +162,7 @@ impl Store {
                       t.created_at as "created_at!",
                       q.content as "question!", q.parent_id as question_parent, q.created_at as "question_at!",
                       q.turn_id as "question_turn!", q.seq as "question_seq!",
+                      q.images as "question_images: Json<Vec<Image>>",
                       coalesce((select max(a.number) from attempts a where a.turn_id = t.id), 1::smallint) as "attempts!",
                       o.status as "status?", o.finish_reason, o.model as "answered_by?", o.prompt_tokens,
                       o.completion_tokens,
@@ -206,7 +208,7 @@ impl Row {
         calls::calls(self.calls.take().map(|calls| calls.0).unwrap_or_default(), answer)
     }
 
-    fn question(&self) -> Message {
+    fn question(&mut self) -> Message {
         Message {
             id: self.user_message_id.into(),
             conversation_id: self.conversation_id.into(),
@@ -214,7 +216,8 @@ impl Row {
             turn_id: self.question_turn.into(),
             seq: self.question_seq,
             role: Role::User,
-            content: self.question.clone(),
+            content: std::mem::take(&mut self.question),
+            images: self.question_images.take().map(|images| images.0).unwrap_or_default(),
             created_at: self.question_at,
         }
     }

@@ -50,7 +50,7 @@ pub(crate) async fn execute(
         &turns.iter().map(|it| it.body_hash.0.to_vec()).collect::<Vec<_>>(),
         &turns.iter().map(|it| it.user_message.uuid()).collect::<Vec<_>>(),
         &turns.iter().map(|it| it.parent.map(|id| id.uuid())).collect::<Vec<_>>() as _,
-        &turns.iter().map(|it| &*it.content).collect::<Vec<_>>() as _,
+        &turns.iter().map(|it| &*it.content.text).collect::<Vec<_>>() as _,
         &turns.iter().map(|it| it.model.as_deref()).collect::<Vec<_>>() as _,
         &turns
             .iter()
@@ -85,6 +85,7 @@ pub(crate) async fn execute(
         &outcomes.iter().map(Outcome::attempt).collect::<Vec<_>>() as _,
         &outcomes.iter().map(Outcome::cost_micros).collect::<Vec<_>>() as _,
         &outcomes.iter().map(Outcome::calls_untold).collect::<Vec<_>>(),
+        &turns.iter().map(|it| it.content.stored_images()).collect::<Vec<Option<Value>>>() as _,
     )
     .fetch_all(connection)
     .await?;

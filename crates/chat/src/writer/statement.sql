@@ -1,7 +1,7 @@
 -- Writes a batch of new turns and of outcomes, as far as their partitions are held. Parameters: the ownerships (1, 2), the
 -- turns (3 to 15), the default model (16), the outcomes (17 to 32); their epochs (33, 34); the kinds of the turns (35); what
 -- the outcomes were cancelled at (36), or given up for (37); the call that gave the answer (38) and its cost (39), and how many
--- calls there may have been of which nobody has told (40).
+-- calls there may have been of which nobody has told (40); the images of the turns (41).
 with held as (
     select o.partition, o.epoch from partition_owner o
     where (o.partition, o.epoch) in (select * from unnest($1::smallint[], $2::bigint[]))
@@ -10,9 +10,10 @@ with held as (
 offered as materialized (
     select n.*, (select c from conversations c where c.id = n.conversation_id) as c
     from unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::smallint[], $7::bigint[], $8::text[], $9::bytea[], $10::uuid[],
-                $11::uuid[], $12::text[], $13::text[], $14::jsonb[], $15::timestamptz[], $33::bigint[], $35::text[])
+                $11::uuid[], $12::text[], $13::text[], $14::jsonb[], $15::timestamptz[], $33::bigint[], $35::text[],
+                $41::jsonb[])
         as n (id, conversation_id, user_id, partition, seq, idempotency_key, body_hash, user_message_id,
-              parent_id, content, model, settings, created_at, epoch, kind)
+              parent_id, content, model, settings, created_at, epoch, kind, images)
     where (select true from held h where h.partition = n.partition and h.epoch = n.epoch)
 ),
 accepted as (
@@ -33,8 +34,8 @@ accepted as (
     returning id, conversation_id, model, settings, prompt_id, prompt_version
 ),
 questions as (
-    insert into messages (id, conversation_id, parent_id, turn_id, seq, role, content, created_at)
-    select user_message_id, conversation_id, parent_id, id, 2 * seq, 'user', content, created_at
+    insert into messages (id, conversation_id, parent_id, turn_id, seq, role, content, created_at, images)
+    select user_message_id, conversation_id, parent_id, id, 2 * seq, 'user', content, created_at, images
     from offered where kind <> 'regenerate' and id = any (array(select id from accepted))
 ),
 endings as materialized (

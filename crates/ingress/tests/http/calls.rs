@@ -54,6 +54,7 @@ fn answer(turn: TurnId, conversation: ConversationId) -> Answer {
         seq: 1,
         role: Role::Assistant,
         content: "hi".into(),
+        images: Vec::new(),
         created_at: wire::now(),
     };
     Answer {

@@ -81,6 +81,7 @@ impl Chat {
             seq: 1,
             role: Role::Assistant,
             content: text.into(),
+            images: Vec::new(),
             created_at: wire::now(),
         });
     }

@@ -1,8 +1,10 @@
 //! The wire of Anthropic's Messages: events of their own, the system prompt beside the messages, a limit that must be given.
 
+mod content;
 mod event;
 mod refusal;
 mod request;
+mod tool;
 
 use reqwest::header::HeaderName;
 

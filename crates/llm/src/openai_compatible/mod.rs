@@ -1,8 +1,10 @@
 //! The wire of OpenAI's streamed chat completions, as OpenAI, OpenRouter, Ollama and many servers speak it.
 
 mod chunk;
+mod content;
 mod refusal;
 mod request;
+mod tool;
 
 use reqwest::header::AUTHORIZATION;
 

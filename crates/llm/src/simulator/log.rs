@@ -6,10 +6,11 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use crate::prompt::{Message, Settings};
+use crate::{Settings, prompt::Message};
 
 /// Bytes of prompts the log holds: 256 MiB.
 const PROMPT_BYTES_MAX: usize = 256 << 20;
@@ -24,6 +25,10 @@ pub struct Call {
     /// How it was asked to answer.
     #[serde(default)]
     pub settings: Settings,
+    /// Everything that was asked beside the model, the messages and the stream, as it came, if the simulator keeps prompts;
+    /// none if there was nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Map<String, Value>>,
     /// The whole prompt, if the simulator keeps prompts.
     pub messages: Vec<Message>,
     /// The [`digest`](super::digest) of the prompt, kept or not.
@@ -176,6 +181,7 @@ impl Log {
         call_id: String,
         model: String,
         settings: Settings,
+        parameters: Option<Map<String, Value>>,
         messages: Vec<Message>,
         digest: u64,
     ) -> Recording {
@@ -189,6 +195,7 @@ impl Log {
             call_id,
             model,
             settings,
+            parameters,
             messages,
             digest,
             started_at: OffsetDateTime::now_utc(),
@@ -264,7 +271,7 @@ impl Entries {
 }
 
 fn prompt_bytes(messages: &[Message]) -> usize {
-    messages.iter().map(|message| message.content.len()).sum()
+    messages.iter().map(Message::bytes).sum()
 }
 
 /// The entry of a call that runs. Dropped without an end, its client has gone.
@@ -306,7 +313,7 @@ mod tests {
     use super::*;
 
     fn ask(log: &Arc<Log>, call_id: &str) -> Recording {
-        log.begin(call_id.to_owned(), "m".to_owned(), Settings::default(), vec![Message::user("hi")], 0)
+        log.begin(call_id.to_owned(), "m".to_owned(), Settings::default(), None, vec![Message::user("hi")], 0)
     }
 
     #[test]

@@ -26,11 +26,14 @@ use super::{
     log::{Ended, Log, Recording, Runs},
     oddity,
     playback::{Playback, stop, stops_within},
-    request::{MessagesRequest, Request},
+    request::Request,
     script::Script,
     wire::{Tokens, Wire},
 };
-use crate::prompt::{Message, Role};
+use crate::{
+    Images,
+    prompt::{Message, Role},
+};
 
 const GENERATION_ID: HeaderName = HeaderName::from_static("x-generation-id");
 
@@ -86,7 +89,7 @@ async fn complete(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    match serde_json::from_slice::<Request<'_>>(&body) {
+    match Request::of_completions(&body) {
         Ok(request) => {
             let wire = Wire::completions(&request.model, request.stream);
             shared.answer(&connection, &headers, &request, wire).await
@@ -101,9 +104,8 @@ async fn message(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    match serde_json::from_slice::<MessagesRequest>(&body) {
+    match Request::of_messages(&body) {
         Ok(request) => {
-            let request = Request::from(request);
             let wire = Wire::Messages { model: request.model.clone().into_owned() };
             shared.answer(&connection, &headers, &request, wire).await
         }
@@ -113,16 +115,23 @@ async fn message(
 
 fn begin(shared: &Shared, headers: &HeaderMap, request: &Request<'_>) -> Recording {
     let call_id = call_id(headers);
-    let messages = if shared.options.log_prompts {
+    let (messages, parameters) = if shared.options.log_prompts {
         let messages = request.messages.iter();
-        messages.map(|it| Message { role: it.role, content: (*it.content).into() }).collect()
+        let messages = messages.map(|it| Message {
+            role: it.role,
+            content: (*it.content.text).into(),
+            images: Images::of(it.content.images.iter().cloned()),
+        });
+        let parameters = Some(&request.parameters).filter(|it| !it.is_empty());
+        (messages.collect(), parameters.cloned())
     } else {
-        Vec::new()
+        (Vec::new(), None)
     };
     shared.log.begin(
         call_id.to_owned(),
         request.model.clone().into_owned(),
-        request.settings(),
+        request.settings.clone(),
+        parameters,
         messages,
         if shared.options.log_calls_max == 0 { 0 } else { digest(request) },
     )
@@ -133,12 +142,12 @@ fn call_id(headers: &HeaderMap) -> &str {
 }
 
 fn digest(request: &Request<'_>) -> u64 {
-    answer::digest_of(request.messages.iter().map(|message| (message.role, &*message.content)))
+    answer::digest_of(request.messages.iter().map(|message| (message.role, &*message.content.text)))
 }
 
 /// Words, for want of a tokenizer.
 fn prompt_tokens(request: &Request<'_>) -> i64 {
-    request.messages.iter().map(|message| answer::words(&message.content)).sum()
+    request.messages.iter().map(|message| answer::words(&message.content.text)).sum()
 }
 
 impl Shared {
@@ -152,7 +161,7 @@ impl Shared {
         let reused = connection.used();
         let mut recording = begin(self, headers, request);
         let said = || request.messages.iter().filter(|message| message.role == Role::User);
-        let last = said().next_back().map(|message| &*message.content).unwrap_or_default();
+        let last = said().next_back().map(|message| &*message.content.text).unwrap_or_default();
         let (last, script) = match directive::read(last, &self.standing()) {
             Ok(read) => read,
             Err(problem) => {

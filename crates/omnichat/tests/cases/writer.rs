@@ -8,6 +8,7 @@ use std::sync::{
 
 use chat::{
     model::{Accepted, BodyHash, Ending, NewTurn, Outcome, Ownership, TurnRequest},
+    question::Question,
     writer::{WriteError, Writer},
 };
 use host::{Drain, postgres};
@@ -65,7 +66,7 @@ impl Desk {
             kind: TurnKind::Send,
             user_message: MessageId::new(),
             parent: None,
-            content: content.into(),
+            content: Question::new(content, None),
             model: None,
             settings: wire::Settings::default(),
             created_at: wire::now(),

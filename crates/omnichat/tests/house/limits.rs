@@ -15,6 +15,8 @@ const SOCKETS: &str = "crates/ingress/tests/http/sockets.rs";
 const BROKEN: &str = "crates/ingress/tests/http/broken_sockets.rs";
 const OUTBOX: &str = "crates/ingress/src/stream/outbox.rs";
 const LIMITS: &str = "crates/omnichat/tests/flows/limits.rs";
+const IMAGES: &str = "crates/wire/src/image.rs";
+const SETTINGS: &str = "crates/omnichat/tests/flows/settings.rs";
 
 /// The tests of each limit: just what is allowed, and one more.
 const TESTS: &[(&str, &str, &str)] = &[
@@ -29,6 +31,9 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("uri_bytes", HEADS, "an_address_has_8_kib_at_most"),
     ("body_bytes", "crates/ingress/tests/http/door.rs", "a_body_has_128_kib_at_most"),
     ("message_bytes", "crates/omnichat/tests/cases/http.rs", "each_request_is_answered_as_the_table_says"),
+    ("images", IMAGES, "images_are_bounded_in_number_and_together"),
+    ("images_bytes", IMAGES, "images_are_bounded_in_number_and_together"),
+    ("settings_bytes", SETTINGS, "what_cannot_be_asked_is_told_by_field_and_asked_of_nobody"),
     ("logins", LIMITS, "an_address_is_held_to_its_limit"),
     ("registrations", LIMITS, "an_address_is_held_to_its_limit"),
     ("refreshes", LIMITS, "an_address_is_held_to_its_limit"),

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     conversation::window::Exchange,
     model::{Accepted, BodyHash, NewTurn},
+    question::Question,
     store::{PastTurn, Sent, StoredTurn},
     writer::WriteError,
 };
@@ -126,7 +127,7 @@ impl Machine {
         let (user_message, parent, content) = match request.regenerates {
             Some(of) => {
                 let before = known.window.exchange(of).ok_or(FaultCode::TurnNotFound)?;
-                (before.user_message, before.parent, before.question.plain().into())
+                (before.user_message, before.parent, (&before.question).into())
             }
             None => {
                 let parent = match kind {
@@ -137,7 +138,7 @@ impl Machine {
                     return Err(FaultCode::MessageNotFound.into());
                 }
                 let content = request.content.ok_or(FaultCode::InvalidBody)?;
-                (arrival.user_message, parent, content.into())
+                (arrival.user_message, parent, Question::new(content, request.images))
             }
         };
         Ok(NewTurn {

@@ -20,6 +20,7 @@ fn message(role: Role, content: &str) -> Message {
         seq: 0,
         role,
         content: content.into(),
+        images: Vec::new(),
         created_at: wire::now(),
     }
 }
