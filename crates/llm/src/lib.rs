@@ -82,9 +82,9 @@ pub use gateway::Gateway;
 pub use image::{Image, ImageDetail, Images};
 pub use limiter::Limits;
 pub use price::Prices;
+pub use prompt::{Message, Prompt, Role};
 pub use report::Report;
 pub use route::NoPlace;
-pub use prompt::{Message, Prompt, Role};
 pub use settings::{
     InvalidSetting, JsonFormat, RESERVED_PARAMETERS, ReasoningEffort, ResponseFormat, Settings, Tool,
     ToolChoice,
