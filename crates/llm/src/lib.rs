@@ -43,6 +43,7 @@
 mod answer;
 mod answering;
 mod anthropic;
+mod attribution;
 mod config;
 mod deadlines;
 mod error;

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 
 use crate::{
     answering::{Answering, Decode},
-    anthropic,
+    anthropic, attribution,
     config::{ConfigError, ProviderConfig, ProviderKind, Timeouts},
     deadlines::Deadlines,
     error::CallError,
@@ -94,7 +94,8 @@ impl Provider {
         let url = Url::parse(&format!("{}/{}", base.as_str().trim_end_matches('/'), wire.path))
             .map_err(|_| error("base_url", "cannot be extended by the provider's path"))?;
         let headers = wire.headers(config);
-        let headers = headers.ok_or_else(|| error("api_key", "has characters that no key has"))?;
+        let mut headers = headers.ok_or_else(|| error("api_key", "has characters that no key has"))?;
+        headers.extend(attribution::headers(config).map_err(|field| error(field, "cannot be a header"))?);
         let client = client(&url, headers, &config.timeouts).map_err(|_| {
             error("base_url", "is https, but this machine has no TLS roots; install ca-certificates")
         })?;

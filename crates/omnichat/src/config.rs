@@ -66,7 +66,8 @@ pub struct Config {
 
     /// Who serves models, as tables: `[providers.mine]` with `kind` (openai-compatible, openai, openrouter, ollama, anthropic),
     /// `base_url`, `api_key_env` (the variable that holds the key), `allow_insecure` (plain http, private addresses) and
-    /// `timeouts` (`connect_ms`, `first_token_ms`, `idle_ms`, `total_ms`).
+    /// `timeouts` (`connect_ms`, `first_token_ms`, `idle_ms`, `total_ms`). Of OpenRouter also `title` (what it calls this
+    /// installation; absent: omnichat) and `referer` (the address under which it counts its calls; absent: none).
     #[config(default = {})]
     pub providers: BTreeMap<String, ProviderConfig>,
 
