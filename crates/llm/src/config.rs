@@ -18,7 +18,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::{breaker::BreakerConfig, limiter::Limits, price::Prices, private_host::is_private};
+use crate::{attribution, breaker::BreakerConfig, limiter::Limits, price::Prices, private_host::is_private};
 
 /// No deadline may be longer: an hour.
 const TIMEOUT_MS_MAX: u64 = 3_600_000;
@@ -59,6 +59,12 @@ pub struct ProviderConfig {
     /// Whether the provider, if it can be asked about a call, knows it also by the id that we gave it (`X-Client-Request-Id`).
     #[serde(default)]
     pub knows_call_ids: bool,
+    /// Of OpenRouter: the address under which it counts the calls of this installation (`HTTP-Referer`); absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referer: Option<String>,
+    /// Of OpenRouter: the name that it shows for it (`X-OpenRouter-Title`); absent: `omnichat`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// When to give up.
     #[serde(default)]
     pub timeouts: Timeouts,
@@ -101,6 +107,8 @@ impl ProviderConfig {
             keys: Vec::new(),
             allow_insecure: false,
             knows_call_ids: false,
+            referer: None,
+            title: None,
             timeouts: Timeouts::default(),
             breaker: BreakerConfig::default(),
             limits: Limits::default(),
@@ -225,6 +233,12 @@ impl Config {
             provider
                 .address(allow_insecure_default)
                 .map_err(|problem| ConfigError::new(key("base_url"), problem))?;
+            attribution::headers(provider).map_err(|field| {
+                ConfigError::new(
+                    key(field),
+                    "must be visible ASCII, and of a provider of the kind openrouter",
+                )
+            })?;
             provider.timeouts.check().map_err(|field| {
                 ConfigError::new(key(&format!("timeouts.{field}")), "must be between 1 and 3600000 ms")
             })?;
@@ -376,6 +390,18 @@ mod tests {
         assert!(at("http://ollama:11434/v1", false, true));
         assert!(!at("http://api.openai.com/v1", false, true));
         assert!(at("http://api.openai.com/v1", true, false));
+    }
+
+    #[test]
+    fn only_openrouter_is_told_who_calls() {
+        let of = |kind, title: &str| {
+            let edit = |it: &mut ProviderConfig| (it.kind, it.title) = (kind, Some(title.to_owned()));
+            refused(edit, false)
+        };
+        let title = Some("providers.openai.title".to_owned());
+        assert_eq!(of(ProviderKind::Openrouter, "Our chat"), None);
+        assert_eq!(of(ProviderKind::Openrouter, "Our\nchat"), title);
+        assert_eq!(of(ProviderKind::Openai, "Our chat"), title);
     }
 
     #[test]

@@ -130,19 +130,23 @@ mod tests {
     use super::*;
 
     fn start() -> Deadlines {
+        start_slow(0)
+    }
+
+    fn start_slow(slow_bytes: u32) -> Deadlines {
         Deadlines::start(&Timeouts {
             connect_ms: 100,
             first_token_ms: 2_000,
             idle_ms: 1_000,
             total_ms: 10_000,
             slow_ms: 2_000,
-            slow_bytes: 20,
+            slow_bytes,
         })
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_text_that_drips_is_left_and_one_that_flows_or_a_model_that_thinks_is_not() {
-        let mut deadlines = start();
+        let mut deadlines = start_slow(20);
         deadlines.advance(Stage::Finish);
         for _ in 0..9 {
             advance(Duration::from_millis(500)).await;

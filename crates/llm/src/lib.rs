@@ -47,6 +47,7 @@ mod account;
 mod answer;
 mod answering;
 mod anthropic;
+mod attribution;
 mod breaker;
 mod config;
 mod deadlines;

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::{
     account::{self, Told},
     answering::Decode,
-    anthropic,
+    anthropic, attribution,
     breaker::Rest,
     config::{ConfigError, ProviderConfig, ProviderKind, Timeouts},
     error::CallError,
@@ -129,7 +129,9 @@ impl Provider {
         let url = extended(wire.path)?;
         let account_url = wire.account.map(|(_, path)| extended(path)).transpose()?;
         let keys = wire.keys(config).map_err(|problem| error("api_key", problem))?;
-        let client = client(&url, wire.headers(), &config.timeouts).map_err(|_| {
+        let mut headers = wire.headers();
+        headers.extend(attribution::headers(config).map_err(|field| error(field, "cannot be a header"))?);
+        let client = client(&url, headers, &config.timeouts).map_err(|_| {
             error("base_url", "is https, but this machine has no TLS roots; install ca-certificates")
         })?;
         let (name, timeouts) = (name.into(), config.timeouts.clone());

@@ -69,7 +69,8 @@ pub struct Config {
     /// `allow_insecure` (plain http, private addresses), `timeouts` (`connect_ms`, `first_token_ms`, `idle_ms`, `total_ms`;
     /// `slow_bytes` of text in each `slow_ms`), `breaker` (a key rests for `rest_ms` after so many `failures` within
     /// `within_ms`; 0: never), `limits` of each key in all processes together (`requests_per_min`, `tokens_per_min`,
-    /// `concurrent`; 0: none) and `knows_call_ids` (it can be asked what a call has cost by the id we gave it).
+    /// `concurrent`; 0: none) and `knows_call_ids` (it can be asked what a call has cost by the id we gave it); of OpenRouter also
+    /// `title` (what it calls this installation; absent: omnichat) and `referer` (the address under which it counts its calls).
     #[config(default = {})]
     pub providers: BTreeMap<String, ProviderConfig>,
 

@@ -180,8 +180,7 @@ impl Log {
         self: &Arc<Self>,
         call_id: String,
         model: String,
-        settings: Settings,
-        parameters: Option<Map<String, Value>>,
+        (settings, parameters): (Settings, Option<Map<String, Value>>),
         messages: Vec<Message>,
         digest: u64,
     ) -> Recording {
@@ -313,7 +312,13 @@ mod tests {
     use super::*;
 
     fn ask(log: &Arc<Log>, call_id: &str) -> Recording {
-        log.begin(call_id.to_owned(), "m".to_owned(), Settings::default(), None, vec![Message::user("hi")], 0)
+        log.begin(
+            call_id.to_owned(),
+            "m".to_owned(),
+            (Settings::default(), None),
+            vec![Message::user("hi")],
+            0,
+        )
     }
 
     #[test]

@@ -130,8 +130,7 @@ fn begin(shared: &Shared, headers: &HeaderMap, request: &Request<'_>) -> Recordi
     shared.log.begin(
         call_id.to_owned(),
         request.model.clone().into_owned(),
-        request.settings.clone(),
-        parameters,
+        (request.settings.clone(), parameters),
         messages,
         if shared.options.log_calls_max == 0 { 0 } else { digest(request) },
     )

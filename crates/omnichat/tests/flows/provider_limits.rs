@@ -28,15 +28,15 @@ async fn two_workers_share_the_requests_of_a_key_and_who_comes_too_soon_waits() 
     let _second = world.join(Role::Chat).await;
     let ana = world.user().await;
     let asked = Instant::now();
-    let answers = flood(&ana, 24).await;
+    let answers = flood(&ana, 40).await;
     let begun = begun(&world);
-    // Four a second, over both: 24 take some six seconds, and no second has many more than four.
-    assert!(asked.elapsed() >= Duration::from_secs(4), "{:?}", asked.elapsed());
+    // Four a second, over both: 40 take some ten seconds, and no five seconds have many more than twenty.
+    assert!(asked.elapsed() >= Duration::from_secs(7), "{:?}", asked.elapsed());
     let within = |from: &OffsetDateTime| {
-        begun.iter().filter(|at| (*from..*from + Duration::from_secs(2)).contains(*at)).count()
+        begun.iter().filter(|at| (*from..*from + Duration::from_secs(5)).contains(*at)).count()
     };
     let densest = begun.iter().map(within).max().unwrap();
-    assert!(densest <= 10, "{densest} calls within two seconds");
+    assert!(densest <= 26, "{densest} calls within five seconds");
 
     let mut waits = Vec::new();
     for answer in answers {

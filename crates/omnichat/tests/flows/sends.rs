@@ -316,14 +316,16 @@ async fn a_send_is_answered_as_soon_as_it_is_accepted(layout: Layout) {
         .await
         .fault(404, "conversation_not_found");
     later(&ana, &path, "k3", json!({ "content": "" })).await.fault(422, "invalid_body");
-    let (failing, id) = accepted(&later(&ana, &path, "k4", json!({ "content": "[[sim status=403]]" })).await);
+    let (failing, id) =
+        accepted(&later(&ana, &path, "k4", json!({ "content": "[[sim status=403 first_ms=500]]" })).await);
     assert_eq!(failing["fault"], Value::Null);
     let fault = eventually("the turn fails", SOON, async || {
         let turn = ana.get(&format!("/turns/{id}")).await.ok();
         (turn["status"] == "failed").then(|| turn["fault"].clone())
     });
     assert_eq!(fault.await["code"], "provider_misconfigured");
-    let (again, _) = accepted(&later(&ana, &path, "k4", json!({ "content": "[[sim status=403]]" })).await);
+    let (again, _) =
+        accepted(&later(&ana, &path, "k4", json!({ "content": "[[sim status=403 first_ms=500]]" })).await);
     assert_eq!(again["status"], "failed");
     assert_eq!(world.provider().calls().len(), 3);
 }
