@@ -18,7 +18,10 @@ use reqwest::Url;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::{attribution, breaker::BreakerConfig, limiter::Limits, price::Prices, private_host::is_private};
+use crate::{
+    attribution, breaker::BreakerConfig, limiter::Limits, price::Prices, private_host::is_private,
+    settings::Settings,
+};
 
 /// No deadline may be longer: an hour.
 const TIMEOUT_MS_MAX: u64 = 3_600_000;
@@ -176,12 +179,15 @@ pub struct ModelConfig {
     /// left out; instructions always stay, and so does the question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_tokens: Option<u32>,
+    /// How it is asked to answer where a call says nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
 }
 
 impl ModelConfig {
     /// A model served so, without prices.
     pub fn new(route: impl Into<Vec<RouteStep>>) -> Self {
-        Self { route: route.into(), prices: None, context_tokens: None }
+        Self { route: route.into(), prices: None, context_tokens: None, settings: None }
     }
 }
 
@@ -266,6 +272,10 @@ impl Config {
             }
             if model.context_tokens.is_some_and(|tokens| tokens < 256) {
                 return Err(ConfigError::new(format!("models.{name}.context_tokens"), "must be 256 or more"));
+            }
+            if let Some(Err(invalid)) = model.settings.as_ref().map(Settings::validate) {
+                let key = format!("models.{name}.settings.{}", invalid.field);
+                return Err(ConfigError::new(key, invalid.message));
             }
             let prices = model.route.iter().filter_map(|step| step.prices).chain(model.prices);
             if prices.into_iter().any(|prices| !prices.are_sane()) {

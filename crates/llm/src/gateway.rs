@@ -42,7 +42,7 @@ impl Gateway {
                 Some(Step { provider, model: step.model.clone(), prices: step.prices.or(model.prices) })
             });
             let (steps, context_tokens) = (steps.collect(), model.context_tokens);
-            models.insert(name.clone(), Route { steps, context_tokens });
+            models.insert(name.clone(), Route { steps, context_tokens, settings: model.settings.clone() });
         }
         let providers = providers.into_values().collect();
         Ok(Self { models, providers, default_model: config.default_model.clone() })
@@ -97,6 +97,9 @@ impl Gateway {
         let Some(route) = self.models.get(&prompt.model) else {
             return Err(NoPlace { error: CallError::UnknownModel(prompt.model), wait: None });
         };
+        if let Some(usual) = &route.settings {
+            prompt.settings = prompt.settings.over(usual);
+        }
         if let Some(tokens) = route.context_tokens {
             prompt.fit(tokens);
         }

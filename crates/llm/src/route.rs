@@ -8,6 +8,7 @@ use crate::{
     key::{Key, Pass},
     price::Prices,
     provider::Provider,
+    settings::Settings,
 };
 
 /// The providers of one model, best first.
@@ -15,6 +16,8 @@ pub(crate) struct Route {
     pub(crate) steps: Vec<Step>,
     /// What the model can read and write in one call, in tokens.
     pub(crate) context_tokens: Option<u32>,
+    /// How it is asked to answer where a call says nothing else.
+    pub(crate) settings: Option<Settings>,
 }
 
 /// Who serves a model, under which name, for what.

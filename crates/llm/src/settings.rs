@@ -150,6 +150,25 @@ pub struct InvalidSetting {
 }
 
 impl Settings {
+    /// These, with those of `base` where these say nothing.
+    #[must_use]
+    pub fn over(self, base: &Self) -> Self {
+        Self {
+            temperature: self.temperature.or(base.temperature),
+            top_p: self.top_p.or(base.top_p),
+            max_tokens: self.max_tokens.or(base.max_tokens),
+            stop: self.stop.or_else(|| base.stop.clone()),
+            seed: self.seed.or(base.seed),
+            presence_penalty: self.presence_penalty.or(base.presence_penalty),
+            frequency_penalty: self.frequency_penalty.or(base.frequency_penalty),
+            reasoning_effort: self.reasoning_effort.or(base.reasoning_effort),
+            tools: self.tools.or_else(|| base.tools.clone()),
+            tool_choice: self.tool_choice.or_else(|| base.tool_choice.clone()),
+            response_format: self.response_format.or_else(|| base.response_format.clone()),
+            extra: self.extra.or_else(|| base.extra.clone()),
+        }
+    }
+
     /// Are all values within their bounds? Names the first field that is not.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         let within =

@@ -76,8 +76,9 @@ pub struct Config {
 
     /// The models users may name, as tables: `[models.small]` with `route`, a list of `{ provider, model }`, best first: a
     /// call that failed is repeated at the next one; `prices` for a million tokens, as `{ prompt = 0.15, completion = 0.6 }`,
-    /// which a step of the route may have as well; and `context_tokens`, what it can read and write in one call. openai,
-    /// openrouter, anthropic and ollama need no table of their own. Without any, one model of the provider in use is served.
+    /// which a step of the route may have as well; `context_tokens`, what it can read and write in one call; `settings`, how it
+    /// answers where nobody says otherwise. openai, openrouter, anthropic and ollama need no table of their own. Without any,
+    /// one model of the provider in use is served.
     #[config(default = {})]
     pub models: BTreeMap<String, ModelConfig>,
 }

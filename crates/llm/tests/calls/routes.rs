@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use llm::{
     BreakerConfig, CallError, Config, Gateway, KeyConfig, ModelConfig, NoPlace, ProviderConfig, ProviderKind,
-    RouteStep,
+    RouteStep, Settings,
     simulator::{NumberOrText, Script, Simulator},
 };
 use tokio::time::sleep;
@@ -248,4 +248,22 @@ async fn a_busy_provider_is_not_taken_for_one_that_is_down() {
     simulator.play(Script::default());
     let answering = gateway.reserve(prompt("hi", "turn:2"), 2).await.unwrap();
     assert!(read(answering).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_model_has_settings_of_its_own_for_what_a_call_leaves_open() {
+    let simulator = simulator().await;
+    let usual = Settings { temperature: Some(0.5), seed: Some(7), ..Settings::default() };
+    let model = ModelConfig { settings: Some(usual), ..ModelConfig::new([RouteStep::new("p0", "theirs")]) };
+    let gateway = Gateway::new(&Config {
+        providers: [("p0".to_owned(), provider(&simulator.base_url()))].into(),
+        models: [("m".to_owned(), model)].into(),
+        default_model: "m".to_owned(),
+    })
+    .unwrap();
+    let mut prompt = prompt("hi", "turn:1");
+    prompt.settings.seed = Some(8);
+    read(gateway.reserve(prompt, 1).await.unwrap()).await.unwrap();
+    let asked = simulator.calls().remove(0).settings;
+    assert_eq!((asked.temperature, asked.seed), (Some(0.5), Some(8)));
 }
