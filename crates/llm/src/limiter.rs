@@ -80,6 +80,7 @@ pub(crate) struct Limiter {
 /// The part of this process.
 #[derive(Clone, Debug)]
 struct Share {
+    processes: u32,
     requests: Option<Arc<Bucket>>,
     tokens: Option<(Arc<Bucket>, NonZeroU32)>,
     concurrent: Option<u32>,
@@ -117,8 +118,12 @@ impl Limiter {
 
     /// From now on so many processes use the key, this one included; 0: it is not known yet, and nothing is allowed.
     pub(crate) fn divide(&self, processes: u32) {
-        *lock(&self.share) = Share::of(self.limits, processes);
-        self.shared.notify_waiters();
+        let mut share = lock(&self.share);
+        // A new bucket lets one through at once.
+        if share.as_ref().map_or(0, |share| share.processes) != processes {
+            *share = Share::of(self.limits, processes);
+            self.shared.notify_waiters();
+        }
     }
 
     /// Waits in line for a call with a prompt of about so many tokens, and an answer of at most these. Dropping the future
@@ -214,6 +219,7 @@ impl Share {
     fn of(limits: Limits, processes: u32) -> Option<Self> {
         let part = |limit: u32| (limit > 0).then(|| f64::from(limit) * USED / f64::from(processes));
         (processes > 0).then(|| Self {
+            processes,
             // A bucket lets one through at once, besides its rate.
             requests: part(limits.requests_per_min)
                 .map(|part| bucket((part - 1.0).max(part / 2.0), NonZeroU32::MIN)),
@@ -323,6 +329,17 @@ mod tests {
         limiter.divide(1);
         let all = times(&limiter, 900, 0, 0).await;
         assert!((570..=600).contains(&densest(&all)), "{}", densest(&all));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn to_be_told_the_same_again_changes_nothing() {
+        let limiter = requests(60);
+        let begun = Instant::now();
+        for _ in 0..10 {
+            limiter.divide(1);
+            drop(limiter.seat(0, None).await);
+        }
+        assert!(begun.elapsed() >= Duration::from_secs(9), "{:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
