@@ -33,5 +33,6 @@ create table generations (
 );
 create trigger generations_are_facts before update on generations for each row execute function refuse_change();
 
--- The call that gave the answer, and that its prompt was waiting for its turn at the provider is part of the timings.
+-- The call that gave the answer; and whether NUL characters in it were replaced.
 alter table outcomes add column attempt smallint check (attempt between 1 and 3);
+alter table outcomes add column altered boolean;

@@ -270,6 +270,7 @@ impl Outcome {
                 finished_at: self.finished_at,
                 usage: completion.usage(),
                 finish_reason: completion.finish_reason.to_owned(),
+                altered: completion.report.altered,
                 model: completion.report.model.clone(),
             })),
         }
@@ -303,6 +304,8 @@ pub struct AnswerParts {
     pub usage: Option<Usage>,
     /// `stop` or `length`.
     pub finish_reason: String,
+    /// Whether NUL characters were replaced.
+    pub altered: bool,
     /// The model that answered.
     pub model: String,
 }
@@ -327,6 +330,8 @@ pub fn answer(parts: AnswerParts) -> Answer {
             created_at: parts.finished_at,
         },
         usage: parts.usage,
+        truncated: parts.finish_reason == "length",
+        altered: parts.altered,
         finish_reason: parts.finish_reason,
         model: parts.model,
     }

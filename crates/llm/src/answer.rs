@@ -75,6 +75,7 @@ impl From<Usage> for Counts {
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     bytes: usize,
+    altered: bool,
     finish: Option<FinishReason>,
     usage: Counts,
 }
@@ -87,6 +88,7 @@ impl Answer {
         if piece.text.is_empty() {
             return Ok(None);
         }
+        self.altered |= piece.text.contains('\0');
         let text = storable(piece.text);
         self.bytes += text.len();
         if self.bytes > ANSWER_BYTES_MAX {
@@ -103,6 +105,11 @@ impl Answer {
     /// What the provider has counted so far.
     pub(crate) fn counts(&self) -> Counts {
         self.usage
+    }
+
+    /// Were characters of it replaced?
+    pub(crate) fn is_altered(&self) -> bool {
+        self.altered
     }
 
     /// Has no text come?
@@ -203,6 +210,8 @@ mod tests {
         let mut answer = Answer::default();
         let markup = "</script>\u{1b}[31m\u{202e}";
         assert_eq!(answer.add(text(markup)).unwrap().as_deref(), Some(markup));
+        assert!(!answer.is_altered());
         assert_eq!(answer.add(text("a\0b")).unwrap().as_deref(), Some("a\u{fffd}b"));
+        assert!(answer.is_altered());
     }
 }

@@ -190,6 +190,7 @@ impl Answering {
             usage,
             estimated: usage.is_some() && !(self.answer.is_finished() && counts.usage().is_some()),
             cost_micros: prices.map(|prices| usage.map_or(0, |usage| prices.cost_micros(&usage))),
+            altered: self.answer.is_altered(),
             timings: Timings {
                 total_ms: self.ended_ms.unwrap_or_else(|| match self.consumed {
                     Consumed::Nothing => 0,

@@ -17,7 +17,7 @@ const SLICES: u32 = 10;
 /// While a call tries, the others ask again after this.
 const TRY_WAIT: Duration = Duration::from_millis(200);
 /// A rest that did not help is doubled, up to this.
-const REST_MAX: Duration = Duration::from_secs(60);
+const REST_MAX: Duration = Duration::from_secs(15);
 
 /// When a key's calls are not made for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,8 +28,8 @@ pub struct BreakerConfig {
     pub failures: u32,
     /// How far back is looked, in milliseconds: 100 to 3,600,000.
     pub within_ms: u64,
-    /// How long the key rests before one call tries again, in milliseconds: 1 to 60,000. Doubled each time that fails, up to a
-    /// minute.
+    /// How long the key rests before one call tries again, in milliseconds: 1 to 15,000. Doubled each time that fails, up to
+    /// 15 s: less than a turn waits for providers that rest.
     pub rest_ms: u64,
 }
 
@@ -45,8 +45,8 @@ impl BreakerConfig {
         if !(100..=3_600_000).contains(&self.within_ms) {
             return Err(("within_ms", "must be between 100 and 3600000 ms"));
         }
-        if !(1..=60_000).contains(&self.rest_ms) {
-            return Err(("rest_ms", "must be between 1 and 60000 ms"));
+        if !(1..=15_000).contains(&self.rest_ms) {
+            return Err(("rest_ms", "must be between 1 and 15000 ms"));
         }
         Ok(())
     }
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rest_that_did_not_help_is_doubled_up_to_a_minute() {
+    async fn a_rest_that_did_not_help_is_doubled_up_to_a_bound() {
         let breaker = opened().await;
         let mut rest = Duration::from_millis(500);
         for _ in 0..10 {

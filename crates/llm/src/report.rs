@@ -17,6 +17,8 @@ pub struct Report {
     pub estimated: bool,
     /// What that costs by the configured prices, in micro-units of their currency; none without prices.
     pub cost_micros: Option<u64>,
+    /// Whether NUL characters of the text were replaced by U+FFFD: no database takes them.
+    pub altered: bool,
     /// Where the time went.
     pub timings: Timings,
 }

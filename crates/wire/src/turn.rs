@@ -178,6 +178,10 @@ pub struct Answer {
     /// `stop`, or `length` when the model was cut at its longest answer.
     #[schemars(example = &"stop")]
     pub finish_reason: String,
+    /// Whether the model was cut at its longest answer.
+    pub truncated: bool,
+    /// Whether NUL characters of the answer were replaced by U+FFFD; all else is as the model said it.
+    pub altered: bool,
     /// The model that answered.
     #[schemars(example = &"small")]
     pub model: String,
@@ -273,6 +277,8 @@ pub struct Turn {
     /// `stop`, or `length` when the model was cut at its longest answer; null without an answer.
     #[schemars(example = &"stop")]
     pub finish_reason: Option<String>,
+    /// Whether NUL characters of the answer were replaced by U+FFFD; null without an answer.
+    pub altered: Option<bool>,
     /// The model that answered; null without an answer.
     #[schemars(example = &"small")]
     pub answered_by: Option<String>,

@@ -78,6 +78,7 @@ struct Row {
     attempts: i16,
     status: Option<String>,
     finish_reason: Option<String>,
+    altered: Option<bool>,
     answered_by: Option<String>,
     prompt_tokens: Option<i32>,
     completion_tokens: Option<i32>,
@@ -164,7 +165,7 @@ impl Store {
                       q.turn_id as "question_turn!", q.seq as "question_seq!",
                       q.images as "question_images: Json<Vec<Image>>",
                       coalesce((select max(a.number) from attempts a where a.turn_id = t.id), 1::smallint) as "attempts!",
-                      o.status as "status?", o.finish_reason, o.model as "answered_by?", o.prompt_tokens,
+                      o.status as "status?", o.finish_reason, o.altered, o.model as "answered_by?", o.prompt_tokens,
                       o.completion_tokens,
                       case when o.fault_code is not null
                            then jsonb_build_object('code', o.fault_code, 'message', o.fault_message) end
@@ -241,18 +242,13 @@ impl From<Row> for StoredTurn {
                 finished_at,
                 usage,
                 finish_reason: row.finish_reason.unwrap_or_default(),
+                altered: row.altered.unwrap_or_default(),
                 model: row.answered_by.unwrap_or_default(),
             })
         });
         let queue_position =
             row.before.and_then(|before| u32::try_from(before).ok()).filter(|before| *before > 0);
-        let status = match row.status.as_deref() {
-            None if queue_position.is_some() => TurnStatus::Queued,
-            None => TurnStatus::Running,
-            Some("completed") => TurnStatus::Completed,
-            Some("cancelled") => TurnStatus::Cancelled,
-            Some(_) => TurnStatus::Failed,
-        };
+        let status = status(row.status.as_deref(), queue_position.is_some());
         let messages =
             std::iter::once(question).chain(answer.as_ref().map(|answer| answer.message.clone())).collect();
         let accepted = Accepted {
@@ -277,6 +273,7 @@ impl From<Row> for StoredTurn {
             finished_at: row.finished_at,
             usage,
             finish_reason: answer.as_ref().map(|answer| answer.finish_reason.clone()),
+            altered: answer.as_ref().map(|answer| answer.altered),
             answered_by: answer.as_ref().map(|answer| answer.model.clone()),
             fault: fault.as_ref().map(|fault| Problem::of(fault, None)),
             partial: row.partial,
@@ -294,6 +291,16 @@ impl From<Row> for StoredTurn {
         };
         let body_hash = BodyHash(row.body_hash.try_into().unwrap_or_default());
         Self { id, conversation, body_hash, outcome, accepted, view }
+    }
+}
+
+fn status(of_outcome: Option<&str>, waits: bool) -> TurnStatus {
+    match of_outcome {
+        None if waits => TurnStatus::Queued,
+        None => TurnStatus::Running,
+        Some("completed") => TurnStatus::Completed,
+        Some("cancelled") => TurnStatus::Cancelled,
+        Some(_) => TurnStatus::Failed,
     }
 }
 

@@ -85,6 +85,7 @@ pub(crate) async fn execute(
         &outcomes.iter().map(Outcome::attempt).collect::<Vec<_>>() as _,
         &outcomes.iter().map(Outcome::cost_micros).collect::<Vec<_>>() as _,
         &outcomes.iter().map(Outcome::calls_untold).collect::<Vec<_>>(),
+        &outcomes.iter().map(|it| it.completion().map(|it| it.report.altered)).collect::<Vec<_>>() as _,
         &turns.iter().map(|it| it.content.stored_images()).collect::<Vec<Option<Value>>>() as _,
     )
     .fetch_all(connection)

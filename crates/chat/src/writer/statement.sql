@@ -1,7 +1,7 @@
 -- Writes a batch of new turns and of outcomes, as far as their partitions are held. Parameters: the ownerships (1, 2), the
 -- turns (3 to 15), the default model (16), the outcomes (17 to 32); their epochs (33, 34); the kinds of the turns (35); what
 -- the outcomes were cancelled at (36), or given up for (37); the call that gave the answer (38) and its cost (39), and how many
--- calls there may have been of which nobody has told (40); the images of the turns (41).
+-- calls there may have been of which nobody has told (40), and whether the answer was altered (41); the images of the turns (42).
 with held as (
     select o.partition, o.epoch from partition_owner o
     where (o.partition, o.epoch) in (select * from unnest($1::smallint[], $2::bigint[]))
@@ -11,7 +11,7 @@ offered as materialized (
     select n.*, (select c from conversations c where c.id = n.conversation_id) as c
     from unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::smallint[], $7::bigint[], $8::text[], $9::bytea[], $10::uuid[],
                 $11::uuid[], $12::text[], $13::text[], $14::jsonb[], $15::timestamptz[], $33::bigint[], $35::text[],
-                $41::jsonb[])
+                $42::jsonb[])
         as n (id, conversation_id, user_id, partition, seq, idempotency_key, body_hash, user_message_id,
               parent_id, content, model, settings, created_at, epoch, kind, images)
     where (select true from held h where h.partition = n.partition and h.epoch = n.epoch)
@@ -42,17 +42,18 @@ endings as materialized (
     select * from unnest($17::uuid[], $18::uuid[], $19::smallint[], $20::bigint[], $21::uuid[], $22::text[], $23::text[],
                          $24::text[], $25::text[], $26::integer[], $27::integer[], $28::text[], $29::text[], $30::jsonb[],
                          $31::timestamptz[], $32::text[], $34::bigint[], $36::text[], $37::text[], $38::smallint[], $39::bigint[],
-                         $40::smallint[])
+                         $40::smallint[], $41::boolean[])
         as e (turn_id, conversation_id, partition, seq, parent_id, status, finish_reason, provider, model, prompt_tokens,
               completion_tokens, fault_code, fault_message, timings, finished_at, content, epoch, partial, given_up, attempt,
-              cost_micros, untold)
+              cost_micros, untold, altered)
     where (select true from held h where h.partition = e.partition and h.epoch = e.epoch)
 ),
 finished as (
     insert into outcomes (turn_id, status, assistant_message_id, finish_reason, provider, model, prompt_tokens,
-                          completion_tokens, fault_code, fault_message, timings, finished_at, attempt, cost_micros)
+                          completion_tokens, fault_code, fault_message, timings, finished_at, attempt, cost_micros,
+                          altered)
     select turn_id, status, case when content is not null then turn_id end, finish_reason, provider, model, prompt_tokens,
-           completion_tokens, fault_code, fault_message, timings, finished_at, attempt, cost_micros
+           completion_tokens, fault_code, fault_message, timings, finished_at, attempt, cost_micros, altered
     from endings
     on conflict do nothing
     returning turn_id

@@ -213,6 +213,8 @@ fn outcome(turn: &Turn) -> TurnEvent {
             turn_id: turn.id,
             message: message.clone(),
             usage: turn.usage,
+            truncated: turn.finish_reason.as_deref() == Some("length"),
+            altered: turn.altered.unwrap_or_default(),
             finish_reason: turn.finish_reason.clone().unwrap_or_default(),
             model: turn.answered_by.clone().unwrap_or_default(),
         })),

@@ -65,6 +65,8 @@ fn answer(turn: TurnId, conversation: ConversationId) -> Answer {
         message,
         usage: None,
         finish_reason: "stop".into(),
+        truncated: false,
+        altered: false,
         model: "m".into(),
     }
 }
@@ -87,6 +89,7 @@ pub fn turn(id: TurnId, status: TurnStatus) -> Turn {
         finished_at: None,
         usage: None,
         finish_reason: None,
+        altered: None,
         answered_by: None,
         fault: None,
         partial: None,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use llm::simulator::{Options, Script, Simulator};
 use serde_json::{Value, json};
 use testkit::{Layout, User, World, both_layouts, eventually, user::text};
+use tokio::time::sleep;
 
 use crate::{SOON, world};
 
@@ -90,17 +91,22 @@ async fn a_reader_is_told_to_drop_what_the_first_provider_said(layout: Layout) {
     assert!(kept.is_empty() || kept == whole, "what follows is whole: {kept:?}");
 }
 
+/// The first provider fails for twenty seconds, under a load of some ten turns a second.
 async fn an_outage_of_one_provider_fails_no_turn(layout: Layout) {
     let (world, first) = two(layout).await;
     let ana = world.user().await;
     let conversation = ana.conversation().await;
     first.play(Script { status: Some(500), ..Script::default() });
-    for number in 0..20 {
-        let answer = ana.send(&conversation, &format!("message {number}")).await.ok();
+    let (begun, mut sent) = (Instant::now(), 0);
+    while begun.elapsed() < Duration::from_secs(20) {
+        let answer = ana.send(&conversation, &format!("message {sent}")).await.ok();
         assert_eq!(answer["model"], "two");
+        sent += 1;
+        sleep(Duration::from_millis(100)).await;
     }
+    // Five until it is left alone, and then a try after half a second, one second, two, four, eight.
     let asked = first.calls().len();
-    assert!((5..=12).contains(&asked), "it was asked {asked} times, then left alone but for tries");
+    assert!((6..=14).contains(&asked) && sent > 50, "it was asked {asked} times in {sent} turns");
     first.play(Script::default());
     eventually("the first provider is asked again", SOON, async || {
         let answer = ana.send(&conversation, "are you back?").await.ok();

@@ -91,7 +91,7 @@ async fn a_turn_can_be_looked_at_while_it_runs_and_after(layout: Layout) {
     assert_eq!(messages.as_array().unwrap().len(), 1, "the question is there at once");
     let turn = format!("/turns/{}", text(&messages[0]["turn_id"]));
     let running = ana.get(&turn).await.ok();
-    let names = "answered_by attempt calls conversation_id cost_micros created_at fault finish_reason finished_at id idempotency_key kind messages model partial prompt_id prompt_version queue_position seq status usage wait_ms";
+    let names = "altered answered_by attempt calls conversation_id cost_micros created_at fault finish_reason finished_at id idempotency_key kind messages model partial prompt_id prompt_version queue_position seq status usage wait_ms";
     assert_eq!(fields(&running).join(" "), names);
     assert_eq!(
         (&running["status"], &running["attempt"], &running["seq"]),

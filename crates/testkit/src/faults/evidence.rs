@@ -105,16 +105,22 @@ pub struct Account {
     pub cost_micros: Option<i64>,
     /// Whether that is a guess.
     pub estimated: bool,
+    /// Who knows so.
+    pub told_by: String,
+    /// Which provider was asked.
+    pub provider: Option<String>,
 }
 
 /// Of what is known of a call, what counts: the provider's word, then its caller's, then the outcome's.
 const ACCOUNTS: &str = "
-    select distinct on (turn_id, number) turn_id, number, prompt_tokens, completion_tokens, cost_micros, estimated
-    from (select turn_id, number, prompt_tokens, completion_tokens, cost_micros, estimated,
+    select distinct on (turn_id, number) turn_id, number, prompt_tokens, completion_tokens, cost_micros, estimated, told_by,
+           provider
+    from (select turn_id, number, prompt_tokens, completion_tokens, cost_micros, estimated, told_by, provider,
                  array_position(array['provider', 'caller', 'outcome', 'successor'], told_by) as place
           from calls
           union all
-          select turn_id, attempt, prompt_tokens, completion_tokens, cost_micros, prompt_tokens is null, 3
+          select turn_id, attempt, prompt_tokens, completion_tokens, cost_micros, prompt_tokens is null,
+                 'outcome', provider, 3
           from outcomes where attempt is not null) told
     order by turn_id, number, place";
 

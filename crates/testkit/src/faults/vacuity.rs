@@ -113,7 +113,19 @@ fn used(size: &Size, run: &Evidence) -> Vec<String> {
         reasons.push(format!("only {probes} probes were refused, not {probes_min}"));
     }
     reasons.extend(read_and_cancelled(run));
+    if enough {
+        reasons.extend(billed(run));
+    }
     reasons
+}
+
+/// Calls that were repeated elsewhere, and calls whose provider was asked later what they had cost.
+fn billed(run: &Evidence) -> Option<String> {
+    let accounts = &run.dump.accounts;
+    let elsewhere = accounts.iter().filter(|it| it.provider.as_deref() == Some("spare")).count();
+    let asked = accounts.iter().filter(|it| it.told_by == "provider").count();
+    let few = elsewhere < 100 || asked < 100;
+    few.then(|| format!("only {elsewhere} calls went to the second provider, only {asked} were asked about"))
 }
 
 /// In a run of all kinds of things readers come back, and turns are cancelled while they run.

@@ -48,6 +48,7 @@ fn record(status: TurnStatus, attempt: i16, answer: Option<&str>) -> Turn {
         finished_at: None,
         usage: None,
         finish_reason: Some("stop".into()),
+        altered: None,
         answered_by: Some("small-2".into()),
         fault: failed.then(|| Problem::of(&Fault::new(FaultCode::ProviderFailed), None)),
         cost_micros: None,

@@ -138,6 +138,8 @@ fn add_turn(
         completion_tokens: Some(7),
         cost_micros: Some(5 * CHARGES[0] + 7 * CHARGES[1]),
         estimated: false,
+        told_by: "outcome".into(),
+        provider: Some("simulator".into()),
     });
     let (talk_number, known) = (talk.user, Some((due + S, "answered".into())));
     run.sent.push(Sent { message: message.clone(), talk: talk_number, due, known });

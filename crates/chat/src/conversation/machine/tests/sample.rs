@@ -33,6 +33,7 @@ pub fn ended(call: &Call, luck: u8) -> Ended {
                 usage: None,
                 estimated: false,
                 cost_micros: None,
+                altered: false,
                 timings: Timings::default(),
             },
         }),
@@ -59,6 +60,7 @@ pub fn outcome_of(turn: &NewTurn, ending: Ending) -> Outcome {
 pub fn view(turn: &NewTurn) -> Turn {
     Turn {
         finish_reason: None,
+        altered: None,
         answered_by: None,
         id: turn.id,
         conversation_id: turn.conversation,
