@@ -22,7 +22,7 @@ use tokio::{net::TcpListener, sync::watch};
 use super::{
     Options, answer, directive,
     events::Events,
-    log::{Ended, Log, Recording},
+    log::{Asked, Ended, Log, Recording},
     playback::{Playback, stop, stops_within},
     request::Request,
     script::Script,
@@ -113,14 +113,14 @@ fn begin(shared: &Shared, headers: &HeaderMap, request: &Request<'_>) -> Recordi
     } else {
         (Vec::new(), None)
     };
-    shared.log.begin(
-        call_id.to_owned(),
-        request.model.clone().into_owned(),
-        request.settings.clone(),
+    let asked = Asked {
+        model: request.model.clone().into_owned(),
+        settings: request.settings.clone(),
         parameters,
         messages,
-        if shared.options.log_calls_max == 0 { 0 } else { digest(request) },
-    )
+        digest: if shared.options.log_calls_max == 0 { 0 } else { digest(request) },
+    };
+    shared.log.begin(call_id.to_owned(), asked)
 }
 
 fn call_id(headers: &HeaderMap) -> &str {
