@@ -42,7 +42,7 @@ impl State {
                 let done = move |result| {
                     drop(myself.cast(Message::Happened(Box::new(Event::Accepted(result)))));
                 };
-                self.resources.writer.accept(*turn, Box::new(done));
+                self.resources.writer.accept(turn, Box::new(done));
             }
             Effect::Write(outcome) => {
                 let (myself, turn) = (self.myself.clone(), outcome.turn);

@@ -18,7 +18,7 @@ impl Batch {
         for entry in entries {
             match entry {
                 Entry::Accept(turn, done) => {
-                    batch.turns.push(turn);
+                    batch.turns.push(*turn);
                     batch.accepted.push(done);
                 }
                 Entry::Finish(outcome, done) => {
@@ -45,7 +45,8 @@ impl Batch {
 
     /// One batch per entry.
     pub fn split(self) -> impl Iterator<Item = Self> {
-        let accepts = self.turns.into_iter().zip(self.accepted).map(|(turn, done)| Entry::Accept(turn, done));
+        let accepts =
+            self.turns.into_iter().zip(self.accepted).map(|(turn, done)| Entry::Accept(Box::new(turn), done));
         let finishes =
             self.outcomes.into_iter().zip(self.finished).map(|(outcome, done)| Entry::Finish(outcome, done));
         accepts.chain(finishes).map(|entry| Self::new(vec![entry]))

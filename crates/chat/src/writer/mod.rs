@@ -58,7 +58,7 @@ pub type Done<T> = Box<dyn FnOnce(Result<T, WriteError>) + Send + Sync>;
 
 /// Something to be written.
 pub(crate) enum Entry {
-    Accept(NewTurn, Done<Accepted>),
+    Accept(Box<NewTurn>, Done<Accepted>),
     Finish(Outcome, Done<()>),
 }
 
@@ -79,7 +79,7 @@ impl Writer {
     }
 
     /// Writes a turn with its message.
-    pub fn accept(&self, turn: NewTurn, done: Done<Accepted>) {
+    pub fn accept(&self, turn: Box<NewTurn>, done: Done<Accepted>) {
         self.submit(Entry::Accept(turn, done));
     }
 

@@ -110,6 +110,16 @@ pub struct Counters {
     pub errors: u64,
 }
 
+/// What a call asks, as [`Call`] has it.
+#[derive(Default)]
+pub(super) struct Asked {
+    pub model: String,
+    pub settings: Settings,
+    pub parameters: Option<Map<String, Value>>,
+    pub messages: Vec<Message>,
+    pub digest: u64,
+}
+
 pub(super) struct Log {
     calls_max: usize,
     charges: [i64; 2],
@@ -176,14 +186,8 @@ impl Log {
     }
 
     /// A call has come.
-    pub(super) fn begin(
-        self: &Arc<Self>,
-        call_id: String,
-        model: String,
-        (settings, parameters): (Settings, Option<Map<String, Value>>),
-        messages: Vec<Message>,
-        digest: u64,
-    ) -> Recording {
+    pub(super) fn begin(self: &Arc<Self>, call_id: String, asked: Asked) -> Recording {
+        let Asked { model, settings, parameters, messages, digest } = asked;
         let mut entries = self.entries();
         entries.prompt_bytes += prompt_bytes(&messages);
         entries.counters.running += 1;
@@ -312,13 +316,7 @@ mod tests {
     use super::*;
 
     fn ask(log: &Arc<Log>, call_id: &str) -> Recording {
-        log.begin(
-            call_id.to_owned(),
-            "m".to_owned(),
-            (Settings::default(), None),
-            vec![Message::user("hi")],
-            0,
-        )
+        log.begin(call_id.to_owned(), Asked { messages: vec![Message::user("hi")], ..Asked::default() })
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::{
     connection::{Connection, Door},
     directive,
     events::Events,
-    log::{Ended, Log, Recording, Runs},
+    log::{Asked, Ended, Log, Recording, Runs},
     oddity,
     playback::{Playback, stop, stops_within},
     request::Request,
@@ -127,13 +127,14 @@ fn begin(shared: &Shared, headers: &HeaderMap, request: &Request<'_>) -> Recordi
     } else {
         (Vec::new(), None)
     };
-    shared.log.begin(
-        call_id.to_owned(),
-        request.model.clone().into_owned(),
-        (request.settings.clone(), parameters),
+    let asked = Asked {
+        model: request.model.clone().into_owned(),
+        settings: request.settings.clone(),
+        parameters,
         messages,
-        if shared.options.log_calls_max == 0 { 0 } else { digest(request) },
-    )
+        digest: if shared.options.log_calls_max == 0 { 0 } else { digest(request) },
+    };
+    shared.log.begin(call_id.to_owned(), asked)
 }
 
 fn call_id(headers: &HeaderMap) -> &str {
@@ -258,7 +259,7 @@ async fn models(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// A provider's account of a call, by its own id of it or by that of the client.
-async fn generation(State(shared): State<Arc<Shared>>, Query(asked): Query<Asked>) -> Response {
+async fn generation(State(shared): State<Arc<Shared>>, Query(asked): Query<Generation>) -> Response {
     let error = |status: StatusCode, message| {
         json_response(status, &json!({ "error": { "code": status.as_u16(), "message": message } }))
     };
@@ -277,7 +278,7 @@ async fn generation(State(shared): State<Arc<Shared>>, Query(asked): Query<Asked
 }
 
 #[derive(Deserialize)]
-struct Asked {
+struct Generation {
     id: String,
 }
 

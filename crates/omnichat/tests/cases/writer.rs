@@ -111,7 +111,7 @@ async fn one_bad_entry_in_a_batch_fails_alone() {
     let ownership = |seq| if seq == 40 { OLD } else { GOOD };
     let turns: Vec<_> = (0..TURNS).map(|seq| desk.turn(seq, content(seq), ownership(seq))).collect();
     let accepted: Vec<Result<Accepted, WriteError>> =
-        all(hand_over(turns.clone(), |turn, done| writer.accept(turn, done)), TURNS).await;
+        all(hand_over(turns.clone(), |turn, done| writer.accept(Box::new(turn), done)), TURNS).await;
     for (seq, result) in accepted.iter().enumerate() {
         let expected = match seq {
             20 => Some(WriteError::Refused),
@@ -164,7 +164,7 @@ async fn what_was_handed_over_is_written_though_nobody_waits() {
         let done = move |_| {
             told.fetch_add(1, Ordering::Relaxed);
         };
-        writer.accept(desk.turn(seq, "hi", GOOD), Box::new(done));
+        writer.accept(Box::new(desk.turn(seq, "hi", GOOD)), Box::new(done));
     }
     drop(writer);
     drain.finish(std::time::Duration::from_secs(20)).await;
