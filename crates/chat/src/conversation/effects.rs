@@ -49,7 +49,7 @@ impl State {
                 let done = move |result| {
                     drop(myself.cast(Message::Happened(Box::new(Event::Recorded(turn, result)))));
                 };
-                self.resources.writer.finish(*outcome, Box::new(done));
+                self.resources.writer.finish(outcome, Box::new(done));
             }
             Effect::Rest(turn, time) => {
                 self.myself.send_after(time, move || Message::Happened(Box::new(Event::Rested(turn))));

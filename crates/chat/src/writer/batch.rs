@@ -22,7 +22,7 @@ impl Batch {
                     batch.accepted.push(done);
                 }
                 Entry::Finish(outcome, done) => {
-                    batch.outcomes.push(outcome);
+                    batch.outcomes.push(*outcome);
                     batch.finished.push(done);
                 }
             }
@@ -47,8 +47,11 @@ impl Batch {
     pub fn split(self) -> impl Iterator<Item = Self> {
         let accepts =
             self.turns.into_iter().zip(self.accepted).map(|(turn, done)| Entry::Accept(Box::new(turn), done));
-        let finishes =
-            self.outcomes.into_iter().zip(self.finished).map(|(outcome, done)| Entry::Finish(outcome, done));
+        let finishes = self
+            .outcomes
+            .into_iter()
+            .zip(self.finished)
+            .map(|(outcome, done)| Entry::Finish(Box::new(outcome), done));
         accepts.chain(finishes).map(|entry| Self::new(vec![entry]))
     }
 

@@ -59,7 +59,7 @@ pub type Done<T> = Box<dyn FnOnce(Result<T, WriteError>) + Send + Sync>;
 /// Something to be written.
 pub(crate) enum Entry {
     Accept(Box<NewTurn>, Done<Accepted>),
-    Finish(Outcome, Done<()>),
+    Finish(Box<Outcome>, Done<()>),
 }
 
 /// The way to the writer.
@@ -84,7 +84,7 @@ impl Writer {
     }
 
     /// Writes an outcome, with the answer if there is one.
-    pub fn finish(&self, outcome: Outcome, done: Done<()>) {
+    pub fn finish(&self, outcome: Box<Outcome>, done: Done<()>) {
         self.submit(Entry::Finish(outcome, done));
     }
 

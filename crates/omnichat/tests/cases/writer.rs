@@ -140,12 +140,12 @@ async fn one_bad_entry_in_a_batch_fails_alone() {
     };
     let outcomes: Vec<_> = turns.into_iter().take(20).enumerate().map(outcome).collect();
     let stored: Vec<Result<(), WriteError>> =
-        all(hand_over(outcomes.clone(), |outcome, done| writer.finish(outcome, done)), 20).await;
+        all(hand_over(outcomes.clone(), |outcome, done| writer.finish(Box::new(outcome), done)), 20).await;
     for (seq, result) in stored.iter().enumerate() {
         assert_eq!(result.err(), (seq == 3).then_some(WriteError::Refused), "outcome {seq}");
     }
     let again: Vec<Result<(), WriteError>> =
-        all(hand_over(outcomes, |outcome, done| writer.finish(outcome, done)), 20).await;
+        all(hand_over(outcomes, |outcome, done| writer.finish(Box::new(outcome), done)), 20).await;
     assert!(again.iter().all(Result::is_err), "each outcome is stored once: {again:?}");
     assert_eq!(desk.count("select count(*) from outcomes").await, 19);
     assert_eq!(desk.count("select count(*) from partial_answers where content = 'so far'").await, 1);
