@@ -1,4 +1,4 @@
-//! What the simulator reads of a request, on either wire.
+//! What the simulator reads of a request, whatever the wire.
 
 use std::borrow::Cow;
 
@@ -17,12 +17,12 @@ pub(super) struct Request<'a> {
     pub stream: bool,
     #[serde(default)]
     pub stream_options: StreamOptions,
-    temperature: Option<f64>,
-    top_p: Option<f64>,
+    pub temperature: Option<f64>,
+    pub top_p: Option<f64>,
     #[serde(alias = "max_completion_tokens")]
-    max_tokens: Option<u32>,
-    stop: Option<Vec<String>>,
-    seed: Option<i64>,
+    pub max_tokens: Option<u32>,
+    pub stop: Option<Vec<String>>,
+    pub seed: Option<i64>,
 }
 
 /// A message of it.
@@ -92,7 +92,7 @@ impl Content {
 }
 
 impl From<MessagesRequest> for Request<'static> {
-    /// The same as the other wire asks for it: instructions first, and with the usage.
+    /// The same as chat completions ask for it: instructions first, and with the usage.
     fn from(request: MessagesRequest) -> Self {
         let system = request.system.map(|content| Said { role: Role::System, content });
         let said = system.into_iter().chain(request.messages);
