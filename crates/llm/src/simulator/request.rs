@@ -1,4 +1,4 @@
-//! What the simulator reads of a request, on either wire.
+//! What the simulator reads of a request, whatever the wire.
 
 use std::{borrow::Cow, fmt};
 
