@@ -12,7 +12,7 @@
 //! route = [{ provider = "openai", model = "gpt-4o-mini" }]
 //! ```
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use reqwest::Url;
 use secrecy::SecretString;
@@ -50,6 +50,9 @@ pub struct ProviderConfig {
     /// The environment variable that holds its key. Reading it is the process's work, not this crate's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<String>,
+    /// The file that holds it, in place of a variable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_file: Option<PathBuf>,
     /// The key itself, as found there.
     #[serde(default, skip_serializing)]
     pub api_key: Option<SecretString>,
@@ -84,7 +87,11 @@ pub struct ProviderConfig {
 #[serde(deny_unknown_fields)]
 pub struct KeyConfig {
     /// The environment variable that holds it.
-    pub api_key_env: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<String>,
+    /// The file that holds it, in place of a variable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_file: Option<PathBuf>,
     /// The key itself, as found there.
     #[serde(default, skip_serializing)]
     pub api_key: Option<SecretString>,
@@ -106,6 +113,7 @@ impl ProviderConfig {
             kind,
             base_url: base_url.into(),
             api_key_env: None,
+            api_key_file: None,
             api_key: None,
             keys: Vec::new(),
             allow_insecure: false,
@@ -257,11 +265,12 @@ impl Config {
             if provider.keys.iter().any(|key| !(1..=1_000).contains(&key.weight)) {
                 return Err(ConfigError::new(key("keys.weight"), "must be between 1 and 1000"));
             }
-            if !provider.keys.is_empty() && provider.api_key_env.is_some() {
-                return Err(ConfigError::new(
-                    key("keys"),
-                    "takes the place of api_key_env; give one of them",
-                ));
+            let named =
+                [provider.api_key_env.is_some(), provider.api_key_file.is_some(), !provider.keys.is_empty()];
+            if named.into_iter().filter(|it| *it).count() > 1 {
+                let problem =
+                    "api_key_env, api_key_file and keys are in each other's place; give one of them";
+                return Err(ConfigError::new(key("api_key_env"), problem));
             }
         }
         for (name, model) in &self.models {

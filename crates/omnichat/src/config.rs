@@ -65,7 +65,8 @@ pub struct Config {
     pub log: host::telemetry::Config,
 
     /// Who serves models, as tables: `[providers.mine]` with `kind` (openai-compatible, openai, openrouter, ollama, anthropic,
-    /// gemini), `base_url`, `api_key_env` (the variable that holds the key) or `keys` (several, as `{ api_key_env, weight }`),
+    /// gemini), `base_url`, `api_key_env` (the variable that holds the key), `api_key_file` (the file) or `keys` (several of these, each with
+    /// a `weight`),
     /// `allow_insecure` (plain http, private addresses), `timeouts` (`connect_ms`, `first_token_ms`, `idle_ms`, `total_ms`;
     /// `slow_bytes` of text in each `slow_ms`), `breaker` (a key rests for `rest_ms` after so many `failures` within
     /// `within_ms`; 0: never), `limits` of each key in all processes together (`requests_per_min`, `tokens_per_min`,

@@ -1,6 +1,6 @@
 //! Which models are served: as configured, else by the provider that is at hand.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use host::{ConfigError, Environment};
 use llm::{ModelConfig, ProviderConfig, ProviderKind, RouteStep};
@@ -164,20 +164,42 @@ fn fill_in_keys(
     provider: &mut ProviderConfig,
     environment: &Environment,
 ) -> Result<(), ConfigError> {
-    if let Some(variable) = &provider.api_key_env {
-        provider.api_key = Some(key(&format!("providers.{name}.api_key_env"), variable, environment)?);
+    let single = (provider.api_key_env.as_deref(), provider.api_key_file.as_deref());
+    if let Some(key) = key(&format!("providers.{name}"), single, environment)? {
+        provider.api_key = Some(key);
     }
     for (place, of_many) in provider.keys.iter_mut().enumerate() {
-        let named = format!("providers.{name}.keys[{place}].api_key_env");
-        of_many.api_key = Some(key(&named, &of_many.api_key_env, environment)?);
+        let table = format!("providers.{name}.keys[{place}]");
+        let named = (of_many.api_key_env.as_deref(), of_many.api_key_file.as_deref());
+        let missing = || ConfigError::new(format!("{table}.api_key_env"), "or api_key_file is required");
+        of_many.api_key = Some(key(&table, named, environment)?.ok_or_else(missing)?);
     }
     Ok(())
 }
 
-fn key(named: &str, variable: &str, environment: &Environment) -> Result<secrecy::SecretString, ConfigError> {
-    match environment.get(variable).filter(|value| !value.is_empty()) {
-        Some(value) => Ok(value.to_owned().into()),
-        None => Err(ConfigError::new(named, format!("the variable {variable} is not set"))),
+/// The key that a variable or a file holds, if one of them is named.
+fn key(
+    table: &str,
+    (variable, file): (Option<&str>, Option<&Path>),
+    environment: &Environment,
+) -> Result<Option<secrecy::SecretString>, ConfigError> {
+    match (variable, file) {
+        (Some(variable), _) => match environment.get(variable).filter(|value| !value.is_empty()) {
+            Some(value) => Ok(Some(value.to_owned().into())),
+            None => {
+                let problem = format!("the variable {variable} is not set");
+                Err(ConfigError::new(format!("{table}.api_key_env"), problem))
+            }
+        },
+        (None, Some(file)) => match std::fs::read_to_string(file) {
+            Ok(text) if !text.trim().is_empty() => Ok(Some(text.trim().to_owned().into())),
+            Ok(_) => Err(ConfigError::new(format!("{table}.api_key_file"), "is empty")),
+            Err(error) => {
+                let problem = format!("cannot be read: {}", error.kind());
+                Err(ConfigError::new(format!("{table}.api_key_file"), problem))
+            }
+        },
+        (None, None) => Ok(None),
     }
 }
 
@@ -234,6 +256,22 @@ mod tests {
         assert_eq!(llm.providers.keys().collect::<Vec<_>>(), ["ollama", "openai"]);
         llm.check(false).unwrap();
         assert!(models(&variables[..1]).unwrap_err().to_string().contains("OPENAI_API_KEY"));
+    }
+
+    #[test]
+    fn a_key_may_stand_in_a_file() {
+        let file = std::env::temp_dir().join(format!("omnichat-{}-provider-key", std::process::id()));
+        let variables = [
+            ("OMNICHAT__PROVIDERS__MINE__KIND", "openai-compatible"),
+            ("OMNICHAT__PROVIDERS__MINE__BASE_URL", "https://llm.example.org/v1"),
+            ("OMNICHAT__PROVIDERS__MINE__API_KEY_FILE", file.to_str().unwrap()),
+            ("LLM_MODEL", "m"),
+        ];
+        assert!(models(&variables).unwrap_err().to_string().contains("api_key_file"));
+        std::fs::write(&file, "sk-of-a-file\n").unwrap();
+        let key = models(&variables).unwrap().unwrap().providers["mine"].api_key.clone().unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(secrecy::ExposeSecret::expose_secret(&key), "sk-of-a-file");
     }
 
     #[test]

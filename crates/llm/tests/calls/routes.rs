@@ -197,7 +197,8 @@ async fn a_try_that_is_given_up_leaves_it_to_the_next() {
 
 fn with_keys(base_url: &str, keys: [(&str, u32); 2]) -> Gateway {
     let keys = keys.map(|(key, weight)| KeyConfig {
-        api_key_env: key.to_uppercase(),
+        api_key_env: Some(key.to_uppercase()),
+        api_key_file: None,
         api_key: Some(key.into()),
         weight,
     });
