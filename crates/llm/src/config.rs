@@ -45,7 +45,7 @@ pub struct Config {
 pub struct ProviderConfig {
     /// Its dialect.
     pub kind: ProviderKind,
-    /// The address to which `/chat/completions`, or `/messages`, is appended, without user, query or fragment.
+    /// The address to which `/chat/completions`, `/messages` or `/models` is appended, without user, query or fragment.
     pub base_url: String,
     /// The environment variable that holds its key. Reading it is the process's work, not this crate's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,7 +119,7 @@ impl ProviderConfig {
     }
 }
 
-/// The dialect a provider speaks. All but the last are one wire, and differ in details.
+/// The dialect a provider speaks. The first four are one wire, and differ in details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProviderKind {
@@ -133,6 +133,8 @@ pub enum ProviderKind {
     Ollama,
     /// `https://api.anthropic.com/v1`: Messages.
     Anthropic,
+    /// `https://generativelanguage.googleapis.com/v1beta`: Google's own wire.
+    Gemini,
 }
 
 /// When a call gives up: times in milliseconds, each 1 to 3,600,000.

@@ -32,7 +32,7 @@
 //!   to ask once more, `key` and `breaker`: which keys are not asked for a while,
 //!   `limiter`: the line before a key whose use is limited
 //! - `provider`: one provider over HTTP; `openai_compatible`: the wire of OpenAI, OpenRouter, Ollama and many others, `anthropic`:
-//!   that of Messages, each with its request, its events and its refusals; `status`: what their statuses have in common
+//!   that of Messages, `gemini`: that of Google, each with its request, its events and its refusals; `status`: what their statuses have in common
 //! - `sse`: the event stream below it, incremental, by the WHATWG standard
 //! - [`answering`](Answering): the answer as it comes; `answer` holds the rules of its end, `deadlines` its time
 //! - [`report`](Report): what is known of a call, however it ended; [`Account`]: what its provider says later; [`Prices`]: what it costs
@@ -53,6 +53,7 @@ mod config;
 mod deadlines;
 mod error;
 mod gateway;
+mod gemini;
 mod image;
 mod key;
 mod limiter;

@@ -16,6 +16,7 @@ use crate::{
     breaker::Rest,
     config::{ConfigError, ProviderConfig, ProviderKind, Timeouts},
     error::CallError,
+    gemini,
     key::{Key, Pass},
     openai_compatible,
     private_host::is_private,
@@ -40,6 +41,8 @@ const REFUSAL_WAIT: Duration = Duration::from_secs(2);
 pub(crate) struct Wire {
     /// What is appended to the base URL.
     pub(crate) path: &'static str,
+    /// What makes that the address of this model, if the model does not stand in the body.
+    pub(crate) of_model: Option<fn(&mut Url, &str)>,
     /// The header of the key, and what stands before the key there.
     pub(crate) key: (HeaderName, &'static str),
     /// The header that names the wire's version, if it has one.
@@ -79,6 +82,7 @@ impl Wire {
             ProviderKind::Openrouter => openai_compatible::OPENROUTER,
             ProviderKind::OpenaiCompatible | ProviderKind::Ollama => openai_compatible::COMPATIBLE,
             ProviderKind::Anthropic => anthropic::MESSAGES,
+            ProviderKind::Gemini => gemini::GENERATE_CONTENT,
         }
     }
 
@@ -205,7 +209,11 @@ impl Provider {
     pub(crate) async fn send(&self, key: &Key, prompt: &Prompt, model: &str) -> Result<Response, CallError> {
         let call_id = HeaderValue::try_from(&prompt.call_id)
             .map_err(|_| CallError::InvalidPrompt("its call id does not fit into a header"))?;
-        let mut request = self.client.post(self.url.clone()).header(CLIENT_REQUEST_ID, call_id);
+        let mut url = self.url.clone();
+        if let Some(of_model) = self.wire.of_model {
+            of_model(&mut url, model);
+        }
+        let mut request = self.client.post(url).header(CLIENT_REQUEST_ID, call_id);
         if let Some((name, value)) = &key.header {
             request = request.header(name, value.clone());
         }

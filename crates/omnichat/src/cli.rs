@@ -93,7 +93,7 @@ pub enum Command {
         #[arg(long)]
         template: bool,
     },
-    /// Run the simulated provider, which speaks OpenAI's wire and Anthropic's, and follows scripts
+    /// Run the simulated provider, which speaks the wires of OpenAI, Anthropic and Google, and follows scripts
     ///
     /// A message may carry its own script, such as `[[sim first_ms=500 chunk_ms=50]]`, `[[sim status=500]]` or
     /// `[[sim cut_after=3]]`.

@@ -64,8 +64,8 @@ pub struct Config {
     #[config(nested)]
     pub log: host::telemetry::Config,
 
-    /// Who serves models, as tables: `[providers.mine]` with `kind` (openai-compatible, openai, openrouter, ollama, anthropic),
-    /// `base_url`, `api_key_env` (the variable that holds the key) or `keys` (several, as `{ api_key_env, weight }`),
+    /// Who serves models, as tables: `[providers.mine]` with `kind` (openai-compatible, openai, openrouter, ollama, anthropic,
+    /// gemini), `base_url`, `api_key_env` (the variable that holds the key) or `keys` (several, as `{ api_key_env, weight }`),
     /// `allow_insecure` (plain http, private addresses), `timeouts` (`connect_ms`, `first_token_ms`, `idle_ms`, `total_ms`;
     /// `slow_bytes` of text in each `slow_ms`), `breaker` (a key rests for `rest_ms` after so many `failures` within
     /// `within_ms`; 0: never), `limits` of each key in all processes together (`requests_per_min`, `tokens_per_min`,
@@ -77,8 +77,8 @@ pub struct Config {
     /// The models users may name, as tables: `[models.small]` with `route`, a list of `{ provider, model }`, best first: a
     /// call that failed is repeated at the next one; `prices` for a million tokens, as `{ prompt = 0.15, completion = 0.6 }`,
     /// which a step of the route may have as well; `context_tokens`, what it can read and write in one call; `settings`, how it
-    /// answers where nobody says otherwise. openai, openrouter, anthropic and ollama need no table of their own. Without any,
-    /// one model of the provider in use is served.
+    /// answers where nobody says otherwise. openai, openrouter, anthropic, gemini and ollama need no table of their own.
+    /// Without any, one model of the provider in use is served.
     #[config(default = {})]
     pub models: BTreeMap<String, ModelConfig>,
 }
@@ -86,8 +86,8 @@ pub struct Config {
 /// Section `[llm]`.
 #[derive(Debug, Clone, confique::Config)]
 pub struct LlmConfig {
-    /// The provider in use: openai, openrouter, anthropic, ollama, or a name of `[providers]`; also LLM_PROVIDER. With `up` also
-    /// simulator. Absent: the one whose key is set.
+    /// The provider in use: openai, openrouter, anthropic, gemini, ollama, or a name of `[providers]`; also LLM_PROVIDER. With
+    /// `up` also simulator. Absent: the one whose key is set.
     pub provider: Option<String>,
 
     /// The default model; also LLM_MODEL.

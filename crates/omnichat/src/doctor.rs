@@ -63,7 +63,7 @@ fn models_of(config: &Config, environment: &Environment) -> Finding {
             ))
         }
         Ok(None) => {
-            Err("no provider is configured: set OPENAI_API_KEY, OPENROUTER_API_KEY or ANTHROPIC_API_KEY"
+            Err("no provider is configured: set OPENAI_API_KEY, OPENROUTER_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY"
                 .into())
         }
         Err(error) => Err(error.to_string()),

@@ -16,7 +16,7 @@ struct Known {
     model: &'static str,
 }
 
-const KNOWN: [Known; 4] = [
+const KNOWN: [Known; 5] = [
     Known {
         name: "openrouter",
         kind: ProviderKind::Openrouter,
@@ -37,6 +37,13 @@ const KNOWN: [Known; 4] = [
         base_url: "https://api.anthropic.com/v1",
         key: Some("ANTHROPIC_API_KEY"),
         model: "claude-haiku-4-5",
+    },
+    Known {
+        name: "gemini",
+        kind: ProviderKind::Gemini,
+        base_url: "https://generativelanguage.googleapis.com/v1beta",
+        key: Some("GEMINI_API_KEY"),
+        model: "gemini-3.5-flash-lite",
     },
     Known { name: "ollama", kind: ProviderKind::Ollama, base_url: OLLAMA, key: None, model: "llama3.2" },
 ];
@@ -108,7 +115,7 @@ fn provider_in_use(
     if let Some(name) = &config.llm.provider {
         if !config.providers.contains_key(name) && usual(name).is_none() {
             return Err(ConfigError::new("llm.provider", "names no provider")
-                .advice("add [providers.<name>], or take openai, openrouter, anthropic or ollama"));
+                .advice("add [providers.<name>], or take openai, openrouter, anthropic, gemini or ollama"));
         }
         return Ok(Some((name.clone(), usual(name))));
     }
@@ -199,6 +206,7 @@ mod tests {
         assert_eq!(default_of(&[("OPENAI_API_KEY", "k")]).as_deref(), Some("gpt-4o-mini"));
         assert_eq!(default_of(&[("OPENROUTER_API_KEY", "k")]).as_deref(), Some("openai/gpt-4o-mini"));
         assert_eq!(default_of(&[("ANTHROPIC_API_KEY", "k")]).as_deref(), Some("claude-haiku-4-5"));
+        assert_eq!(default_of(&[("GEMINI_API_KEY", "k")]).as_deref(), Some("gemini-3.5-flash-lite"));
         assert_eq!(default_of(&[("OPENROUTER_API_KEY", "k"), ("LLM_MODEL", "m")]).as_deref(), Some("m"));
         assert_eq!(default_of(&[("LLM_PROVIDER", "ollama"), ("LLM_MODEL", "m")]).as_deref(), Some("m"));
         assert_eq!(default_of(&[]), None);

@@ -119,7 +119,7 @@ pub async fn until_stopped(ground: &Ground) -> anyhow::Result<()> {
 fn models_to_serve(config: &Config, environment: &Environment) -> anyhow::Result<llm::Config> {
     let models = models::configured(config, environment)?.ok_or_else(|| {
         ConfigError::new("llm.provider", "is required, as no provider is configured").advice(
-            "set OPENAI_API_KEY, OPENROUTER_API_KEY or ANTHROPIC_API_KEY, or add [providers] and [models] to the configuration",
+            "set OPENAI_API_KEY, OPENROUTER_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, or add [providers] and [models] to the configuration",
         )
     })?;
     models.check(false)?;

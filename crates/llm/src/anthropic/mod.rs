@@ -13,6 +13,7 @@ use crate::provider::Wire;
 /// Messages, as streamed since version 2023-06-01.
 pub(crate) const MESSAGES: Wire = Wire {
     path: "messages",
+    of_model: None,
     key: (HeaderName::from_static("x-api-key"), ""),
     version: Some((HeaderName::from_static("anthropic-version"), "2023-06-01")),
     account: None,

@@ -22,6 +22,7 @@ pub(crate) const OPENROUTER: Wire = Wire { account: Some(("x-generation-id", "ge
 /// As all others do.
 pub(crate) const COMPATIBLE: Wire = Wire {
     path: "chat/completions",
+    of_model: None,
     key: (AUTHORIZATION, "Bearer "),
     version: None,
     account: None,

@@ -178,15 +178,13 @@ impl Events {
                 }
                 Stage::Done => {
                     self.stage = Stage::DoneAgain;
-                    if !self.script.no_done {
-                        self.wire.done(&mut self.to(out));
+                    if !self.script.no_done && self.wire.done(&mut self.to(out)) {
                         return Step::Wrote;
                     }
                 }
                 Stage::DoneAgain => {
                     self.stage = Stage::End(Ended::Finished);
-                    if self.script.double_done {
-                        self.wire.done(&mut self.to(out));
+                    if self.script.double_done && self.wire.done(&mut self.to(out)) {
                         return Step::Wrote;
                     }
                 }

@@ -1,10 +1,11 @@
-//! A provider to test against: OpenAI's chat completions and Anthropic's Messages over real HTTP, whose fate each message may
-//! script.
+//! A provider to test against: OpenAI's chat completions, Anthropic's Messages and Google's Gemini over real HTTP, whose fate
+//! each message may script.
 //!
 //! | route | |
 //! |---|---|
 //! | `POST /v1/chat/completions` | an [`answer`], streamed or whole; any model name will do |
-//! | `POST /v1/messages` | the same over the other wire |
+//! | `POST /v1/messages` | the same over Anthropic's wire |
+//! | `POST /v1/models/<model>:streamGenerateContent?alt=sse`, `…:generateContent` | and over Google's |
 //! | `GET /v1/generation?id=` | OpenRouter's account of a call that has ended, by its own id or the client's |
 //! | `GET /v1/models` | the names of [`Options::models`] |
 //! | `GET`, `DELETE /sim/calls` | every [`Call`] so far · forget them |
@@ -20,6 +21,7 @@ mod answer;
 mod connection;
 mod directive;
 mod events;
+mod gemini;
 mod log;
 mod oddity;
 mod playback;

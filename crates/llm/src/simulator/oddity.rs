@@ -56,7 +56,11 @@ pub(super) fn retry_after(script: &Script) -> Option<HeaderValue> {
 
 /// What a provider says that tells its client all it knows.
 pub(super) fn echo(headers: &HeaderMap, said: &str) -> String {
-    let names = [header::AUTHORIZATION, HeaderName::from_static("x-api-key")];
+    let names = [
+        header::AUTHORIZATION,
+        HeaderName::from_static("x-api-key"),
+        HeaderName::from_static("x-goog-api-key"),
+    ];
     let keys = names.iter().filter_map(|name| headers.get(name)?.to_str().ok());
     let keys: Vec<_> = keys.collect();
     format!("The key {} may not say: {said}", keys.join(" "))

@@ -9,7 +9,7 @@ use std::{
 use axum::{
     Router,
     body::Bytes,
-    extract::{ConnectInfo, DefaultBodyLimit, Query, State},
+    extract::{ConnectInfo, DefaultBodyLimit, Path, Query, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -23,6 +23,7 @@ use super::{
     connection::{Connection, Door},
     directive,
     events::Events,
+    gemini::{self, Form},
     log::{Ended, Log, Recording, Runs},
     oddity,
     playback::{Playback, stop, stops_within},
@@ -71,6 +72,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) -> io::Res
         .route("/v1/chat/completions", post(complete))
         .route("/v1/messages", post(message))
         .route("/v1/models", get(models))
+        .route("/v1/models/{call}", post(generate))
         .route("/v1/generation", get(generation))
         .route("/sim/invoice", get(invoice))
         .route("/sim/calls", get(calls).delete(forget))
@@ -107,6 +109,28 @@ async fn message(
     match Request::of_messages(&body) {
         Ok(request) => {
             let wire = Wire::Messages { model: request.model.clone().into_owned() };
+            shared.answer(&connection, &headers, &request, wire).await
+        }
+        Err(error) => refuse(error),
+    }
+}
+
+async fn generate(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
+    Path(call): Path<String>,
+    Query(form): Query<Form>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let (model, stream) = match call.rsplit_once(':') {
+        Some((model, "streamGenerateContent")) if form.alt.as_deref() == Some("sse") => (model, true),
+        Some((model, "generateContent")) => (model, false),
+        _ => return StatusCode::NOT_FOUND.into_response(),
+    };
+    match gemini::request(&body, model, stream) {
+        Ok(request) => {
+            let wire = Wire::GenerateContent { model: model.to_owned() };
             shared.answer(&connection, &headers, &request, wire).await
         }
         Err(error) => refuse(error),

@@ -4,7 +4,10 @@ use std::io;
 
 use serde_json::{Value, json};
 
-use super::script::{NumberOrText, Script};
+use super::{
+    gemini,
+    script::{NumberOrText, Script},
+};
 
 /// Tokens of the prompt, and of the answer.
 pub(super) type Tokens = [i64; 2];
@@ -19,6 +22,11 @@ pub(super) enum Wire {
     },
     /// Anthropic's Messages.
     Messages {
+        /// The model that was asked.
+        model: String,
+    },
+    /// Google's `generateContent`.
+    GenerateContent {
         /// The model that was asked.
         model: String,
     },
@@ -45,6 +53,11 @@ impl Writer<'_> {
         let _ = data(out);
         out.extend_from_slice(end.as_bytes());
         out.extend_from_slice(end.as_bytes());
+    }
+
+    /// An event that is no more than its data.
+    fn data(&mut self, data: &Value) {
+        self.write(None, |out| Ok(serde_json::to_writer(out, data)?));
     }
 
     /// An event of Messages, whose kind stands in the data as well.
@@ -79,6 +92,7 @@ impl Wire {
                 let block = json!({ "type": "text", "text": "" });
                 writer.message(&json!({ "type": "content_block_start", "index": 0, "content_block": block }));
             }
+            Self::GenerateContent { model } => writer.data(&gemini::begun(model, usage)),
         }
     }
 
@@ -96,6 +110,7 @@ impl Wire {
                 let delta = json!({ "type": "text_delta", "text": text });
                 writer.message(&json!({ "type": "content_block_delta", "index": 0, "delta": delta }));
             }
+            Self::GenerateContent { model } => writer.data(&gemini::said(model, text)),
         }
     }
 
@@ -109,6 +124,7 @@ impl Wire {
                 let usage = usage.map(|[_, completion]| json!({ "output_tokens": completion }));
                 writer.message(&json!({ "type": "message_delta", "delta": delta, "usage": usage }));
             }
+            Self::GenerateContent { model } => writer.data(&gemini::whole(model, "", reason, usage)),
         }
     }
 
@@ -124,22 +140,24 @@ impl Wire {
         true
     }
 
-    /// The last event.
-    pub fn done(&self, writer: &mut Writer<'_>) {
+    /// The last event, where there is one beside the end of the body. False: there is none.
+    pub fn done(&self, writer: &mut Writer<'_>) -> bool {
         match self {
+            Self::GenerateContent { .. } => return false,
             Self::Completions { .. } => writer.write(None, |out| {
                 out.extend_from_slice(b"[DONE]");
                 Ok(())
             }),
             Self::Messages { .. } => writer.message(&json!({ "type": "message_stop" })),
         }
+        true
     }
 
     /// An error within a stream that had begun well.
     pub fn error(&self, writer: &mut Writer<'_>, status: u16) {
         let error = self.error_body(writer.script, status);
         match self {
-            Self::Completions { .. } => writer.write(None, |out| Ok(serde_json::to_writer(out, &error)?)),
+            Self::Completions { .. } | Self::GenerateContent { .. } => writer.data(&error),
             Self::Messages { .. } => writer.message(&error),
         }
     }
@@ -157,6 +175,7 @@ impl Wire {
                 let kind = kind.unwrap_or_else(|| error_type(status).to_owned());
                 json!({ "type": "error", "error": { "type": kind, "message": message } })
             }
+            Self::GenerateContent { .. } => gemini::error(status, script.error.as_ref(), message),
         }
     }
 
@@ -178,6 +197,7 @@ impl Wire {
                     "stop_sequence": null, "usage": { "input_tokens": input, "output_tokens": output } })
                 .to_string()
             }
+            Self::GenerateContent { model } => gemini::whole(model, text, finish, Some(usage)).to_string(),
         }
     }
 }

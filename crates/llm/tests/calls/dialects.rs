@@ -1,5 +1,7 @@
 //! The kinds of providers, each with what it says in its own dialect: a row of this table is all that a new kind needs here.
 
+use std::time::Duration;
+
 use llm::{CallError, Gateway, ProviderKind, Timeouts, Usage};
 
 use crate::{ask, raw};
@@ -20,7 +22,7 @@ pub struct Dialect {
     delta: [&'static str; 2],
     /// The event with the finish of a model that was done.
     pub finish: &'static str,
-    /// What stands in it and in no event before.
+    /// What stands in it and in no event before: a name and its value.
     marker: &'static str,
     /// Statuses with bodies, and what they mean; those of status 200 are events within a stream as well.
     pub refusals: Vec<(u16, &'static str, CallError)>,
@@ -29,8 +31,8 @@ pub struct Dialect {
 const BUSY: CallError = CallError::Busy { retry_after: None };
 
 /// One row for each kind.
-pub fn dialects() -> [Dialect; 5] {
-    [completions(), openai(), openrouter(), ollama(), anthropic()]
+pub fn dialects() -> [Dialect; 6] {
+    [completions(), openai(), openrouter(), ollama(), anthropic(), gemini()]
 }
 
 fn completions() -> Dialect {
@@ -151,6 +153,53 @@ fn anthropic() -> Dialect {
     }
 }
 
+fn gemini() -> Dialect {
+    Dialect {
+        kind: ProviderKind::Gemini,
+        recorded: include_str!("recorded/gemini.sse"),
+        headers: "server-timing: gfet4t7; dur=431\r\nx-frame-options: SAMEORIGIN\r\n",
+        delta: [
+            r#"data: {"candidates":[{"content":{"role":"model","parts":[{"text":"#,
+            "}]},\"index\":0}]}\n\n",
+        ],
+        finish: "data: {\"candidates\":[{\"finishReason\":\"STOP\",\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":12,\"candidatesTokenCount\":5}}\n\n",
+        marker: r#""finishReason":"STOP""#,
+        refusals: vec![
+            (200, r#"{"error":{"code":429,"message":"no","status":"RESOURCE_EXHAUSTED"}}"#, BUSY),
+            (
+                200,
+                r#"{"error":{"message":"no","status":"INTERNAL"}}"#,
+                CallError::Failed { status: Some(500) },
+            ),
+            (
+                400,
+                r#"{"error":{"code":400,"message":"The input token count (3) exceeds the maximum number of tokens allowed (2).","status":"INVALID_ARGUMENT"}}"#,
+                CallError::ContextTooLong,
+            ),
+            (
+                400,
+                r#"{"error":{"code":400,"message":"no","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID"}]}}"#,
+                CallError::Configuration { status: 401 },
+            ),
+            (
+                404,
+                r#"{"error":{"code":404,"message":"no","status":"NOT_FOUND"}}"#,
+                CallError::Configuration { status: 404 },
+            ),
+            (
+                429,
+                r#"{"error":{"code":429,"message":"no","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"7s"}]}}"#,
+                CallError::Busy { retry_after: Some(Duration::from_secs(7)) },
+            ),
+            (
+                503,
+                r#"{"error":{"code":503,"message":"no","status":"UNAVAILABLE"}}"#,
+                CallError::Failed { status: Some(503) },
+            ),
+        ],
+    }
+}
+
 impl Dialect {
     /// A gateway to a provider of this kind.
     pub fn gateway(&self, base_url: String, timeouts: Timeouts) -> Gateway {
@@ -199,6 +248,12 @@ impl Dialect {
     pub fn raw_delta(&self, text: &[u8]) -> Vec<u8> {
         let [before, after] = self.delta.map(str::as_bytes);
         [before, b"\"", text, b"\"", after].concat()
+    }
+
+    /// The event with the finish, for a reason that nobody knows.
+    pub fn finish_because(&self, reason: &str) -> String {
+        let (name, _) = self.marker.split_once(':').unwrap();
+        self.finish.replace(self.marker, &format!("{name}:{}", serde_json::Value::from(reason)))
     }
 
     /// How much of the recorded stream is needed for an answer: up to the end of the event with the finish.

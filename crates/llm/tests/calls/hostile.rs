@@ -172,9 +172,7 @@ async fn no_error_repeats_what_the_provider_said() {
     let error = format!(r#"{{"message":"bad key {KEY}","type":"{KEY}","code":"{KEY}","param":"{KEY}"}}"#);
     for dialect in dialects() {
         let echo = format!(r#"{{"type":"error","error":{error}}}"#);
-        let finish = ["stop", "end_turn"].iter().fold(dialect.finish.to_owned(), |it, word| {
-            it.replace(&format!("\"{word}\""), &format!("\"{KEY}\""))
-        });
+        let finish = dialect.finish_because(KEY);
         assert!(finish.contains(KEY), "{:?} has another word for a good end", dialect.kind);
         for response in [
             response("401 Unauthorized", "application/json", &echo),

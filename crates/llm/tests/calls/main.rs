@@ -10,6 +10,7 @@ mod conformance;
 mod connections;
 mod dialects;
 mod faults;
+mod gemini;
 mod hostile;
 mod misbehaviour;
 mod raw;
