@@ -166,7 +166,7 @@ pub struct StallsOptions {
 #[derive(Debug, Args)]
 pub struct QuotaOptions {
     /// Users' messages at a time
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=900))]
+    #[arg(long, value_name = "N", default_value_t = 192, value_parser = clap::value_parser!(u16).range(1..=900))]
     pub senders: u16,
     /// The program to measure [default: omnichat beside this program]
     #[arg(long, value_name = "FILE")]

@@ -31,7 +31,7 @@ const USED: f64 = 0.98;
 const PART: Duration = Duration::from_millis(100);
 /// As much of what was reserved and not used is used later, in seconds of the rate.
 const CREDIT_S: f64 = 5.0;
-/// The weight of the newest call in the running mean of answers.
+/// The weight of the newest call in the running means, once there have been some; before that all count the same.
 const NEWEST: f64 = 0.1;
 
 /// What a provider allows to each key, in all processes together. 0: no limit.
@@ -91,6 +91,7 @@ struct Share {
 struct Usual {
     answer: f64,
     prompt_factor: f64,
+    calls: u32,
 }
 
 /// A call that its key's limits allow. When it is dropped, it is over.
@@ -112,7 +113,7 @@ impl Limiter {
             running: AtomicU32::new(0),
             freed: Notify::new(),
             credit: AtomicI64::new(0),
-            usual: Mutex::new(Usual { answer: 256.0, prompt_factor: 1.0 }),
+            usual: Mutex::new(Usual { answer: 256.0, prompt_factor: 1.0, calls: 0 }),
         })
     }
 
@@ -201,10 +202,12 @@ impl Limiter {
         self.freed.notify_waiters();
         let (Some((prompt, answer)), true) = (seat.used, self.limits.tokens_per_min > 0) else { return };
         let mut usual = lock(&self.usual);
-        usual.answer += (f64::from(answer) - usual.answer) * NEWEST;
+        usual.calls = usual.calls.saturating_add(1);
+        let weight = NEWEST.max(1.0 / f64::from(usual.calls));
+        usual.answer += (f64::from(answer) - usual.answer) * weight;
         if seat.prompt_estimate > 0 {
             let factor = (f64::from(prompt) / f64::from(seat.prompt_estimate)).clamp(0.1, 10.0);
-            usual.prompt_factor += (factor - usual.prompt_factor) * NEWEST;
+            usual.prompt_factor += (factor - usual.prompt_factor) * weight;
         }
         let unused = i64::from(seat.reserved) - i64::from(prompt) - i64::from(answer);
         let most = lock(&self.share).as_ref().map_or(0, |share| share.credit_max);

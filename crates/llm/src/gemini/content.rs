@@ -1,15 +1,17 @@
-//! What a message says: the images beside its text, and the text.
+//! What a message says: parts, of which the images come before the text.
 
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
 use crate::{prompt::Message, text::Text};
 
-/// The parts of a message. How closely the model looks at an image cannot be said.
-pub(super) struct Parts<'a>(pub(super) &'a Message);
+/// The images, then the text: so the models see best. How closely they look cannot be said.
+pub(super) struct Parts<'a>(pub &'a Message);
 
+/// A part has one field, which says what it is.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-enum Part<'a> {
+pub(super) enum Part<'a> {
+    Text(&'a Text),
     #[serde(rename_all = "camelCase")]
     InlineData {
         mime_type: &'a str,
@@ -19,12 +21,12 @@ enum Part<'a> {
     FileData {
         file_uri: &'a Text,
     },
-    Text(&'a Text),
 }
 
 impl Serialize for Parts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let images = self.0.images.as_deref().unwrap_or_default();
+        let Message { content, images, .. } = self.0;
+        let images = images.as_deref().unwrap_or_default();
         let mut parts = serializer.serialize_seq(Some(images.len() + 1))?;
         for image in images {
             let plain = image.url.plain();
@@ -34,7 +36,7 @@ impl Serialize for Parts<'_> {
                 None => Part::FileData { file_uri: &image.url },
             })?;
         }
-        parts.serialize_element(&Part::Text(&self.0.content))?;
+        parts.serialize_element(&Part::Text(content))?;
         parts.end()
     }
 }
@@ -44,19 +46,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Image, Images};
+    use crate::image::{Image, ImageDetail, Images};
 
     #[test]
-    fn images_stand_before_their_text() {
-        let images = ["data:image/png;base64,aGk=", "https://example.org/a.png"];
-        let images = images.map(|url| Image { url: url.into(), detail: None });
-        let message = Message { images: Images::of(images), ..Message::user("what is it?") };
+    fn images_stand_before_the_text() {
+        let images =
+            [("https://example.org/cat.png", Some(ImageDetail::High)), ("data:image/png;base64,aGk=", None)];
+        let images = images.map(|(url, detail)| Image { url: url.into(), detail });
+        let message = Message::user("a \"cat\"?").showing(Images::of(images));
         let expected = json!([
-            {"inlineData": {"mimeType": "image/png", "data": "aGk="}},
-            {"fileData": {"fileUri": "https://example.org/a.png"}},
-            {"text": "what is it?"},
+            { "fileData": { "fileUri": "https://example.org/cat.png" } },
+            { "inlineData": { "mimeType": "image/png", "data": "aGk=" } },
+            { "text": "a \"cat\"?" },
         ]);
         assert_eq!(serde_json::to_value(Parts(&message)).unwrap(), expected);
-        assert_eq!(serde_json::to_value(Parts(&Message::user("hi"))).unwrap(), json!([{"text": "hi"}]));
     }
 }

@@ -4,6 +4,7 @@ mod content;
 mod event;
 mod refusal;
 mod request;
+mod tool;
 
 use reqwest::{Url, header::HeaderName};
 

@@ -4,11 +4,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    request::{self, Request, Spoken, StreamOptions},
+    request::{Content, Request, Spoken, StreamOptions},
     script::NumberOrText,
     wire::Tokens,
 };
-use crate::{Settings, prompt::Role};
+use crate::{Image, Settings, Text, prompt::Role};
 
 /// The form in which a stream is wanted.
 #[derive(Deserialize)]
@@ -16,18 +16,18 @@ pub(super) struct Form {
     pub alt: Option<String>,
 }
 
-/// A request; which model, and whether as a stream, stands in its address.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct GenerateContent {
-    system_instruction: Option<Content>,
-    contents: Vec<Content>,
-    #[serde(default)]
-    generation_config: GenerationConfig,
+struct GenerateContent {
+    system_instruction: Option<Said>,
+    contents: Vec<Said>,
+    /// Everything else, as it came.
+    #[serde(flatten)]
+    parameters: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
-struct Content {
+struct Said {
     #[serde(default)]
     role: Speaker,
     parts: Vec<Part>,
@@ -42,9 +42,18 @@ enum Speaker {
 }
 
 #[derive(Deserialize)]
-struct Part {
-    /// Of an image there is none.
-    text: Option<String>,
+#[serde(rename_all = "camelCase")]
+enum Part {
+    Text(String),
+    #[serde(rename_all = "camelCase")]
+    InlineData {
+        mime_type: String,
+        data: String,
+    },
+    #[serde(rename_all = "camelCase")]
+    FileData {
+        file_uri: Text,
+    },
 }
 
 #[derive(Default, Deserialize)]
@@ -57,42 +66,50 @@ struct GenerationConfig {
     seed: Option<i32>,
 }
 
-impl Content {
+impl Said {
     fn spoken(self, role: Role) -> Spoken<'static> {
-        let texts: Vec<_> = self.parts.into_iter().filter_map(|part| part.text).collect();
-        let content = request::Content { text: texts.join("\n\n").into(), images: Vec::new() };
-        Spoken { role, content }
+        let (mut texts, mut images) = (Vec::new(), Vec::new());
+        for part in self.parts {
+            let url = match part {
+                Part::Text(text) => {
+                    texts.push(text);
+                    continue;
+                }
+                Part::InlineData { mime_type, data } => format!("data:{mime_type};base64,{data}").into(),
+                Part::FileData { file_uri } => file_uri,
+            };
+            images.push(Image { url, detail: None });
+        }
+        Spoken { role, content: Content { text: texts.join("\n\n").into(), images } }
     }
 }
 
-impl GenerateContent {
-    /// The same as chat completions ask for it: instructions first, and with the usage.
-    pub fn of(self, model: &str, stream: bool) -> Request<'_> {
-        let system = self.system_instruction.map(|content| content.spoken(Role::System));
-        let said = self.contents.into_iter().map(|content| {
-            let role = match content.role {
-                Speaker::User => Role::User,
-                Speaker::Model => Role::Assistant,
-            };
-            content.spoken(role)
-        });
-        let config = self.generation_config;
-        Request {
-            model: model.into(),
-            messages: system.into_iter().chain(said).collect(),
-            stream,
-            stream_options: StreamOptions { include_usage: true },
-            parameters: Map::new(),
-            settings: Settings {
-                temperature: config.temperature,
-                top_p: config.top_p,
-                max_tokens: config.max_output_tokens,
-                stop: config.stop_sequences,
-                seed: config.seed.map(i64::from),
-                ..Settings::default()
-            },
-        }
-    }
+/// The same as chat completions ask for it: instructions first, and with the usage. Which model, and whether as a stream, stands
+/// in the address.
+pub(super) fn request<'a>(body: &[u8], model: &'a str, stream: bool) -> serde_json::Result<Request<'a>> {
+    let request = serde_json::from_slice::<GenerateContent>(body)?;
+    let config = request.parameters.get("generationConfig").map(GenerationConfig::deserialize);
+    let config = config.transpose()?.unwrap_or_default();
+    let system = request.system_instruction.map(|said| said.spoken(Role::System));
+    let said = request.contents.into_iter().map(|said| match said.role {
+        Speaker::User => said.spoken(Role::User),
+        Speaker::Model => said.spoken(Role::Assistant),
+    });
+    Ok(Request {
+        model: model.into(),
+        messages: system.into_iter().chain(said).collect(),
+        stream,
+        stream_options: StreamOptions { include_usage: true },
+        parameters: request.parameters,
+        settings: Settings {
+            temperature: config.temperature,
+            top_p: config.top_p,
+            max_tokens: config.max_output_tokens,
+            stop: config.stop_sequences,
+            seed: config.seed.map(i64::from),
+            ..Settings::default()
+        },
+    })
 }
 
 /// What comes before the text.

@@ -1,4 +1,4 @@
-//! What the simulator reads of a request, whatever the wire.
+//! What the simulator reads of a request, over OpenAI's wire or Anthropic's; `gemini` does for Google's.
 
 use std::{borrow::Cow, fmt};
 

@@ -23,7 +23,7 @@ use super::{
     connection::{Connection, Door},
     directive,
     events::Events,
-    gemini::{Form, GenerateContent},
+    gemini::{self, Form},
     log::{Asked, Ended, Log, Recording, Runs},
     oddity,
     playback::{Playback, stop, stops_within},
@@ -128,10 +128,10 @@ async fn generate(
         Some((model, "generateContent")) => (model, false),
         _ => return StatusCode::NOT_FOUND.into_response(),
     };
-    match serde_json::from_slice::<GenerateContent>(&body) {
+    match gemini::request(&body, model, stream) {
         Ok(request) => {
             let wire = Wire::GenerateContent { model: model.to_owned() };
-            shared.answer(&connection, &headers, &request.of(model, stream), wire).await
+            shared.answer(&connection, &headers, &request, wire).await
         }
         Err(error) => refuse(error),
     }

@@ -1,6 +1,6 @@
 //! What Google's Gemini alone has: the request and its address, the reasons of an end, and the simulator's way of speaking them.
 
-use llm::{CallError, FinishReason, Gateway, Message, ProviderKind, Role, Settings, Usage};
+use llm::{CallError, FinishReason, Gateway, Image, Images, Message, ProviderKind, Role, Settings, Usage};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -94,7 +94,10 @@ async fn the_simulator_hears_all_that_is_asked() {
     )
     .unwrap();
     let mut asked = prompt("hi", "turn:1");
-    asked.messages.splice(1..1, [Message::user("hello"), Message::assistant("hello, you")]);
+    let images = ["https://example.org/cat.png", "data:image/png;base64,aGk="];
+    let images = Images::of(images.map(|url| Image { url: url.into(), detail: None }));
+    let hello = Message::user("hello").showing(images);
+    asked.messages.splice(1..1, [hello, Message::assistant("hello, you")]);
     asked.settings = settings.clone();
     let messages = asked.messages.clone();
     read(gateway(simulator.base_url()).call(asked).await.unwrap()).await.unwrap();
