@@ -24,7 +24,11 @@ async fn text_reaches_the_user_as_it_was_said(layout: Layout) {
     world.provider().play(script);
     let ana = world.user().await;
     let conversation = ana.conversation().await;
-    let response = text(&ana.send(&conversation, "hi").await.ok()["response"]);
+    let answer = ana.send(&conversation, "hi").await.ok();
+    assert_eq!(answer["altered"], true);
+    let turn = ana.get(&format!("/turns/{}", text(&answer["turn_id"]))).await.ok();
+    assert_eq!(turn["altered"], true);
+    let response = text(&answer["response"]);
     let rest =
         response.strip_prefix(&format!("{markup}\u{fffd} end")).unwrap_or_else(|| panic!("{response:?}"));
     assert!(!rest.is_empty() && rest.chars().all(|it| it == '\u{fffd}'), "{response:?}");

@@ -255,4 +255,5 @@ async fn a_long_answer_is_kept_whole(layout: Layout) {
     assert!(ana.history(&conversation).await[1].1 == whole);
     let cut = ana.send(&conversation, "short [[sim finish=length chunks=3]]").await.ok();
     assert_eq!((&cut["finish_reason"], &cut["response"]), (&json!("length"), &json!("You said \"short\"")));
+    assert_eq!((&cut["truncated"], &sent["truncated"]), (&json!(true), &json!(false)));
 }
