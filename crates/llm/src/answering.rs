@@ -48,6 +48,8 @@ pub struct Finish {
 pub struct Timings {
     /// Before it was sent.
     pub queue_ms: u64,
+    /// From then until there was a connection; none if it was open already, or never came.
+    pub connect_ms: Option<u64>,
     /// From then until the provider began to respond, the connection included; none if it never did.
     pub response_ms: Option<u64>,
     /// From then until the first text; none if there never was one.
@@ -125,7 +127,8 @@ impl Answering {
         let Place { provider, pass, model, .. } = &self.place;
         let sent = self.deadlines.within(provider.send(pass.key(), &prompt, model)).await;
         match sent.and_then(|sent| sent) {
-            Ok(response) => {
+            Ok((response, connect)) => {
+                self.timings.connect_ms = connect.map(|took| took.as_millis() as u64);
                 self.generation_id = self.place.provider.generation_id(&response);
                 self.timings.response_ms = Some(self.deadlines.elapsed_ms());
                 self.deadlines.advance(Stage::FirstToken);

@@ -50,6 +50,7 @@ mod anthropic;
 mod attribution;
 mod breaker;
 mod config;
+mod connect;
 mod deadlines;
 mod error;
 mod gateway;

@@ -15,6 +15,7 @@ use crate::{
     anthropic, attribution,
     breaker::Rest,
     config::{ConfigError, ProviderConfig, ProviderKind, Timeouts},
+    connect::{self, Timing},
     error::CallError,
     gemini,
     key::{Key, Pass},
@@ -205,8 +206,13 @@ impl Provider {
         }
     }
 
-    /// Sends the prompt; returns once a stream has begun.
-    pub(crate) async fn send(&self, key: &Key, prompt: &Prompt, model: &str) -> Result<Response, CallError> {
+    /// Sends the prompt; returns once a stream has begun, with the time that the connection took if one was made for it.
+    pub(crate) async fn send(
+        &self,
+        key: &Key,
+        prompt: &Prompt,
+        model: &str,
+    ) -> Result<(Response, Option<Duration>), CallError> {
         let call_id = HeaderValue::try_from(&prompt.call_id)
             .map_err(|_| CallError::InvalidPrompt("its call id does not fit into a header"))?;
         let mut url = self.url.clone();
@@ -221,11 +227,12 @@ impl Provider {
             request = request.header(TRACEPARENT, trace);
         }
         let request = request.body((self.wire.body)(prompt, model)?);
-        let response = request.send().await?;
+        let (response, connect) = connect::timed(request.send()).await;
+        let response = response?;
         if !is_event_stream(&response) {
             return Err(self.refusal(response).await);
         }
-        Ok(response)
+        Ok((response, connect))
     }
 
     /// What a response means that is no stream.
@@ -263,7 +270,8 @@ fn client(url: &Url, headers: HeaderMap, timeouts: &Timeouts) -> reqwest::Result
         .retry(reqwest::retry::never())
         .referer(false)
         .user_agent(USER_AGENT)
-        .default_headers(headers);
+        .default_headers(headers)
+        .connector_layer(Timing);
     if is_private(url) {
         client = client.no_proxy();
     }

@@ -33,6 +33,8 @@ pub struct Call {
     pub cost_micros: Option<u64>,
     /// Milliseconds before it was sent, in line for its turn at the provider.
     pub queue_ms: Option<u64>,
+    /// Milliseconds from then until there was a connection; null where one was open already, or never came.
+    pub connect_ms: Option<u64>,
     /// Milliseconds from then until the provider began to respond, the connection included.
     #[schemars(example = 180)]
     pub response_ms: Option<u64>,

@@ -28,6 +28,7 @@ pub(super) struct StoredCall {
 #[serde(default)]
 struct StoredTimings {
     queue_ms: Option<u64>,
+    connect_ms: Option<u64>,
     response_ms: Option<u64>,
     first_token_ms: Option<u64>,
     total_ms: Option<u64>,
@@ -83,6 +84,7 @@ fn complete(call: &mut Call, less: &mut Call) {
     call.provider = call.provider.take().or(less.provider.take());
     call.model = call.model.take().or(less.model.take());
     call.queue_ms = call.queue_ms.or(less.queue_ms);
+    call.connect_ms = call.connect_ms.or(less.connect_ms);
     call.response_ms = call.response_ms.or(less.response_ms);
     call.first_token_ms = call.first_token_ms.or(less.first_token_ms);
     call.total_ms = call.total_ms.or(less.total_ms);
@@ -108,6 +110,7 @@ impl From<StoredCall> for Call {
             estimated: call.estimated,
             cost_micros: call.cost_micros,
             queue_ms: timings.queue_ms,
+            connect_ms: timings.connect_ms,
             response_ms: timings.response_ms,
             first_token_ms: timings.first_token_ms,
             total_ms: timings.total_ms,

@@ -41,6 +41,9 @@ async fn timings_tell_where_the_time_went() {
     assert!(timings.response_ms < timings.first_token_ms, "{timings:?}");
     assert!(timings.first_token_ms >= Some(80), "{timings:?}");
     assert!(timings.total_ms >= timings.first_token_ms.unwrap() + 70, "{timings:?}");
+    assert!(timings.connect_ms.is_some() && timings.connect_ms <= timings.response_ms, "{timings:?}");
+    let (_, next) = answer(&gateway, "hi").await.unwrap();
+    assert_eq!(next.timings.connect_ms, None, "the connection is used again");
 }
 
 #[tokio::test]
