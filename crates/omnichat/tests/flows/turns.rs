@@ -30,7 +30,7 @@ async fn a_message_is_answered_by_the_model(layout: Layout) {
     let ana = world.user().await;
     let conversation = ana.conversation().await;
     let sent = ana.send(&conversation, "Why is the sky blue?").await.ok();
-    let names = "created_at finish_reason message message_id model response turn_id usage";
+    let names = "altered created_at finish_reason message message_id model response truncated turn_id usage";
     assert_eq!(fields(&sent).join(" "), names);
     let expected = answer(&[Message::user("Why is the sky blue?")]);
     assert_eq!((&sent["response"], &sent["message"]["content"]), (&json!(expected), &json!(expected)));
