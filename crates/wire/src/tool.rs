@@ -1,6 +1,6 @@
 //! Functions that a model may ask its caller to call, in the form that OpenAI gave them.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -19,9 +19,19 @@ pub struct Tool {
 /// What a tool is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(transform = only_choice)]
 pub enum ToolType {
     /// A function of the caller's.
     Function,
+}
+
+/// A choice among one is none: its schema is that of the one.
+fn only_choice(schema: &mut Schema) {
+    let choices = schema.remove("oneOf");
+    if let Some(Value::Object(only)) = choices.and_then(|of| of.get(0).cloned()) {
+        schema.insert("const".to_owned(), only.get("const").cloned().unwrap_or_default());
+        schema.insert("type".to_owned(), "string".into());
+    }
 }
 
 /// A function as a model is told of it.
