@@ -174,8 +174,15 @@ impl<'a> Call<'a> {
     /// What became of it; none: it was told to stop. What the call was, and took, is kept before anybody hears of its end.
     async fn ended(&mut self, result: Option<Result<Completion, CallFailure>>) -> Ended {
         let turn = self.turn;
-        if let Some(Err(failure)) = &result {
-            tracing::warn!(%turn, attempt = self.attempt, error = %failure, "the model gave no answer");
+        match &result {
+            // Many wait at a time, and ask again and again.
+            Some(Err(CallFailure::NoPlace(NoPlace { error, wait: Some(_) }))) => {
+                tracing::debug!(%turn, %error, "all providers rest");
+            }
+            Some(Err(failure)) => {
+                tracing::warn!(%turn, attempt = self.attempt, error = %failure, "the model gave no answer");
+            }
+            _ => {}
         }
         // Dropped here: that closes the connection.
         let report = self.answering.take().map(|answering| answering.report());
@@ -204,13 +211,12 @@ impl<'a> Call<'a> {
             (Some(Err(CallFailure::Call(error))), None) => Ended::Refused(fault_of_call(&error)),
             (Some(Err(CallFailure::Prompt(fault))), _) => Ended::Refused(fault),
             (Some(Err(CallFailure::Database(_))), _) => Ended::NotMade,
-            (None, report) => {
-                if let Some(report) = report {
-                    self.count(&report, CallStatus::Stopped);
-                    self.record(CallStatus::Stopped, None, report).await;
-                }
+            (None, Some(report)) => {
+                self.count(&report, CallStatus::Stopped);
+                self.record(CallStatus::Stopped, None, report).await;
                 Ended::Stopped(std::mem::take(&mut self.said))
             }
+            (None, None) => Ended::NotMade,
         }
     }
 

@@ -3,6 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use llm::Known;
+
 use crate::{
     model::call_id,
     resources::Resources,
@@ -20,7 +22,7 @@ const UNKNOWN_FOR_S: i64 = 10;
 
 /// Looks until the process drains, if there is anybody to ask.
 pub fn start(resources: &Arc<Resources>) {
-    if resources.gateway.accountable(true).0.is_empty() {
+    if resources.gateway.tellers(Known::ByOwnId).next().is_none() {
         return;
     }
     let resources = resources.clone();
@@ -42,8 +44,16 @@ pub fn start(resources: &Arc<Resources>) {
 
 async fn settle(resources: &Resources) {
     let partitions: Vec<_> = resources.holdings.all().iter().map(|held| held.partition).collect();
-    let wanted = Wanted { partitions, older_s: YOUNGEST_S, younger_s: OLDEST_S, most: MOST };
-    let calls = match resources.store.unsettled(&wanted, &resources.gateway).await {
+    let wanted = Wanted {
+        partitions,
+        older_s: YOUNGEST_S,
+        younger_s: OLDEST_S,
+        by_own_id: owned(resources.gateway.tellers(Known::ByOwnId)),
+        by_call_id: owned(resources.gateway.tellers(Known::ByCallId)),
+        models: owned(resources.gateway.told_models()),
+        most: MOST,
+    };
+    let calls = match resources.store.unsettled(&wanted).await {
         Ok(calls) => calls,
         Err(error) => return tracing::warn!(%error, "calls to be settled could not be read"),
     };
@@ -52,6 +62,10 @@ async fn settle(resources: &Resources) {
             tracing::debug!(turn = %call.turn, attempt = call.attempt, error, "a call is not settled yet");
         }
     }
+}
+
+fn owned<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    names.map(str::to_owned).collect()
 }
 
 async fn settle_one(resources: &Resources, call: &Unsettled) -> Result<(), String> {

@@ -19,6 +19,15 @@ pub struct Account {
     pub cost_micros: Option<u64>,
 }
 
+/// By what a provider knows a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// The id that it gave it.
+    ByOwnId,
+    /// The id that it was given.
+    ByCallId,
+}
+
 /// What a provider told.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Told {

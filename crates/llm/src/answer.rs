@@ -60,7 +60,7 @@ impl Counts {
     }
 
     /// None unless both are known.
-    pub(crate) fn usage(self) -> Option<Usage> {
+    fn usage(self) -> Option<Usage> {
         Some(Usage { prompt_tokens: self.prompt_tokens?, completion_tokens: self.completion_tokens? })
     }
 }
@@ -105,6 +105,11 @@ impl Answer {
     /// What the provider has counted so far.
     pub(crate) fn counts(&self) -> Counts {
         self.usage
+    }
+
+    /// Has the provider told what all of it took?
+    pub(crate) fn is_counted(&self) -> bool {
+        self.is_finished() && self.usage.usage().is_some()
     }
 
     /// Were characters of it replaced?

@@ -176,22 +176,13 @@ impl Answering {
     /// What is known of the call at this moment: while it runs, after it failed, and after its end.
     pub fn report(&self) -> Report {
         let Place { provider, model, prices, .. } = &self.place;
-        let counts = self.answer.counts();
-        let usage = Usage {
-            prompt_tokens: counts.prompt_tokens.unwrap_or_else(|| tokens_of(self.prompt_bytes)),
-            completion_tokens: match (counts.completion_tokens, self.answer.is_finished()) {
-                (Some(tokens), true) => tokens,
-                // A count that came before the end is of what had been generated until then.
-                (tokens, _) => tokens.unwrap_or_default().max(tokens_of(self.answer.bytes())),
-            },
-        };
-        let usage = (self.consumed == Consumed::Something).then_some(usage);
+        let usage = self.usage();
         Report {
             provider: provider.name.as_ref().to_owned(),
             model: model.clone(),
             generation_id: self.generation_id.clone(),
             usage,
-            estimated: usage.is_some() && !(self.answer.is_finished() && counts.usage().is_some()),
+            estimated: usage.is_some() && !self.answer.is_counted(),
             cost_micros: prices.map(|prices| usage.map_or(0, |usage| prices.cost_micros(&usage))),
             altered: self.answer.is_altered(),
             timings: Timings {
@@ -202,6 +193,21 @@ impl Answering {
                 ..self.timings
             },
         }
+    }
+
+    /// What the call has consumed so far, as far as the provider has counted it, and by our estimate. None: nothing.
+    fn usage(&self) -> Option<Usage> {
+        let counts = self.answer.counts();
+        let estimate = tokens_of(self.answer.bytes());
+        let usage = Usage {
+            prompt_tokens: counts.prompt_tokens.unwrap_or_else(|| tokens_of(self.prompt_bytes)),
+            completion_tokens: match (counts.completion_tokens, self.answer.is_finished()) {
+                (Some(tokens), true) => tokens,
+                // A count that came before the end is of what had been generated until then.
+                (tokens, _) => tokens.unwrap_or_default().max(estimate),
+            },
+        };
+        (self.consumed == Consumed::Something).then_some(usage)
     }
 
     fn fail(&mut self, error: CallError) -> CallError {
@@ -283,8 +289,8 @@ impl Answering {
 /// What it has taken is counted against the limits of its key.
 impl Drop for Answering {
     fn drop(&mut self) {
-        let usage = self.report().usage;
-        let (prompt, answer) = usage.map_or((0, 0), |usage| (usage.prompt_tokens, usage.completion_tokens));
+        let (prompt, answer) =
+            self.usage().map_or((0, 0), |usage| (usage.prompt_tokens, usage.completion_tokens));
         self.seat.used(prompt, answer);
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    account::Account,
+    account::{Account, Known},
     answering::Answering,
     config::{Config, ConfigError},
     error::CallError,
@@ -124,20 +124,16 @@ impl Gateway {
         self.providers.iter().map(|provider| (provider.name.as_ref(), provider.resting()))
     }
 
-    /// The names of the providers, and then of the models served by them, that can be asked about a call, by their own id of it
-    /// or, if there is none, by ours.
-    pub fn accountable(&self, by_own_id: bool) -> (Vec<&str>, Vec<&str>) {
-        let own = by_own_id.then_some("");
-        let (mut providers, mut models) = (Vec::new(), Vec::new());
-        for (model, route) in &self.models {
-            let telling = route.steps.iter().filter(|step| step.provider.can_tell_of(own));
-            let before = providers.len();
-            providers.extend(telling.map(|step| step.provider.name.as_ref()));
-            if providers.len() > before {
-                models.push(model.as_str());
-            }
-        }
-        (providers, models)
+    /// The providers that can be asked about a call that is known to them so.
+    pub fn tellers(&self, known: Known) -> impl Iterator<Item = &str> {
+        let telling = self.providers.iter().filter(move |provider| provider.can_tell_of(known));
+        telling.map(|provider| provider.name.as_ref())
+    }
+
+    /// The models of whose calls a provider can be asked by the id that we gave them.
+    pub fn told_models(&self) -> impl Iterator<Item = &str> {
+        let told = |route: &Route| route.steps.iter().any(|step| step.provider.can_tell_of(Known::ByCallId));
+        self.models.iter().filter(move |(_, route)| told(route)).map(|(model, _)| model.as_str())
     }
 
     /// Asks the providers of a model what they have counted of a call that has ended: the one that was asked, if it is known,
@@ -152,7 +148,8 @@ impl Gateway {
     ) -> Result<Option<Account>, CallError> {
         let steps = self.models.get(model).map(|route| route.steps.as_slice()).unwrap_or_default();
         let mut asked: Vec<&str> = Vec::new();
-        for step in steps.iter().filter(|step| step.provider.can_tell_of(generation_id)) {
+        let known = if generation_id.is_some() { Known::ByOwnId } else { Known::ByCallId };
+        for step in steps.iter().filter(|step| step.provider.can_tell_of(known)) {
             let name = step.provider.name.as_ref();
             if provider.is_some_and(|provider| provider != name) || asked.contains(&name) {
                 continue;

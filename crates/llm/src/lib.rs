@@ -73,7 +73,7 @@ mod sse;
 mod status;
 mod text;
 
-pub use account::Account;
+pub use account::{Account, Known};
 pub use answer::{ANSWER_BYTES_MAX, FinishReason, Usage};
 pub use answering::{Answering, Event, Finish, Timings};
 pub use breaker::BreakerConfig;

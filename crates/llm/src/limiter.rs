@@ -103,6 +103,19 @@ pub(crate) struct Seat {
     used: Option<(u32, u32)>,
 }
 
+impl Usual {
+    /// From a call that was answered: one that was refused says nothing of others.
+    fn learn(&mut self, prompt_estimate: u32, prompt: u32, answer: u32) {
+        self.calls = self.calls.saturating_add(1);
+        let weight = NEWEST.max(1.0 / f64::from(self.calls));
+        self.answer += (f64::from(answer) - self.answer) * weight;
+        if prompt_estimate > 0 {
+            let factor = (f64::from(prompt) / f64::from(prompt_estimate)).clamp(0.1, 10.0);
+            self.prompt_factor += (factor - self.prompt_factor) * weight;
+        }
+    }
+}
+
 impl Limiter {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
@@ -153,16 +166,18 @@ impl Limiter {
         (f64::from(prompt) * usual.prompt_factor + answer).ceil() as u32
     }
 
+    /// Pays what was used before and not reserved, and then what is wanted. Who leaves the line has not used what it wanted, and
+    /// what was paid for it is there for the next.
     async fn take_tokens(&self, wanted: u32) {
-        let mut left = i64::from(wanted) - self.credit.swap(0, Ordering::Relaxed);
-        while left > 0 {
-            let share = self.share().await;
-            let Some((bucket, part)) = share.tokens else { return };
-            let now = u32::try_from(left).ok().and_then(NonZeroU32::new).unwrap_or(part).min(part);
+        let debit = Debit::of(&self.credit, wanted);
+        loop {
+            let owed = -self.credit.load(Ordering::Relaxed);
+            let Some((bucket, part)) = self.share().await.tokens.filter(|_| owed > 0) else { break };
+            let now = u32::try_from(owed).ok().and_then(NonZeroU32::new).unwrap_or(part).min(part);
             pass(&bucket, now).await;
-            left -= i64::from(now.get());
+            self.credit.fetch_add(i64::from(now.get()), Ordering::Relaxed);
         }
-        self.credit.fetch_sub(left, Ordering::Relaxed);
+        debit.keep();
     }
 
     async fn take_room(&self) {
@@ -201,19 +216,38 @@ impl Limiter {
         self.running.fetch_sub(1, Ordering::Relaxed);
         self.freed.notify_waiters();
         let (Some((prompt, answer)), true) = (seat.used, self.limits.tokens_per_min > 0) else { return };
-        let mut usual = lock(&self.usual);
-        usual.calls = usual.calls.saturating_add(1);
-        let weight = NEWEST.max(1.0 / f64::from(usual.calls));
-        usual.answer += (f64::from(answer) - usual.answer) * weight;
-        if seat.prompt_estimate > 0 {
-            let factor = (f64::from(prompt) / f64::from(seat.prompt_estimate)).clamp(0.1, 10.0);
-            usual.prompt_factor += (factor - usual.prompt_factor) * weight;
+        if answer > 0 {
+            lock(&self.usual).learn(seat.prompt_estimate, prompt, answer);
         }
         let unused = i64::from(seat.reserved) - i64::from(prompt) - i64::from(answer);
         let most = lock(&self.share).as_ref().map_or(0, |share| share.credit_max);
         let _ = self
             .credit
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |credit| Some((credit + unused).min(most)));
+    }
+}
+
+/// Tokens taken from a credit, given back when it is dropped.
+struct Debit<'a> {
+    credit: &'a AtomicI64,
+    tokens: i64,
+}
+
+impl<'a> Debit<'a> {
+    fn of(credit: &'a AtomicI64, tokens: u32) -> Self {
+        let tokens = i64::from(tokens);
+        credit.fetch_sub(tokens, Ordering::Relaxed);
+        Self { credit, tokens }
+    }
+
+    fn keep(mut self) {
+        self.tokens = 0;
+    }
+}
+
+impl Drop for Debit<'_> {
+    fn drop(&mut self) {
+        self.credit.fetch_add(self.tokens, Ordering::Relaxed);
     }
 }
 
@@ -319,6 +353,18 @@ mod tests {
         let limiter = Limiter::new(Limits { tokens_per_min: 6_000, ..Limits::default() });
         limiter.seat(0, Some(0)).await.used(0, 600);
         let begun = Instant::now();
+        drop(limiter.seat(0, Some(0)).await);
+        assert!((5_500..=6_500).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_leaves_the_line_takes_no_debt_along() {
+        let limiter = Limiter::new(Limits { tokens_per_min: 6_000, ..Limits::default() });
+        limiter.seat(0, Some(0)).await.used(0, 600);
+        let begun = Instant::now();
+        for _ in 0..3 {
+            let _ = tokio::time::timeout(Duration::from_secs(1), limiter.seat(0, Some(0))).await;
+        }
         drop(limiter.seat(0, Some(0)).await);
         assert!((5_500..=6_500).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     }

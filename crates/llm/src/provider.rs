@@ -10,7 +10,7 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    account::{self, Told},
+    account::{self, Known, Told},
     answering::Decode,
     anthropic, attribution,
     breaker::Rest,
@@ -185,9 +185,9 @@ impl Provider {
         (1..=GENERATION_ID_BYTES_MAX).contains(&id.len()).then(|| id.to_owned())
     }
 
-    /// Can it be asked about a call, by its own id or, if there is none, by ours?
-    pub(crate) fn can_tell_of(&self, generation_id: Option<&str>) -> bool {
-        self.account_url.is_some() && (generation_id.is_some() || self.knows_call_ids)
+    /// Can it be asked about a call that is known to it so?
+    pub(crate) fn can_tell_of(&self, known: Known) -> bool {
+        self.account_url.is_some() && (known == Known::ByOwnId || self.knows_call_ids)
     }
 
     /// Asks about a call that has ended. None: there is no such call.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 
-use crate::error::CallError;
+use crate::{breaker::Verdict, error::CallError};
 
 /// A provider that asks for more is asked again after this: by then somebody has been waiting for long enough.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
@@ -13,25 +13,9 @@ const FIRST: Duration = Duration::from_millis(500);
 /// The longest before any.
 const LONGEST: Duration = Duration::from_secs(8);
 
-/// Whether the same call, to the same provider, may go better another time.
-pub(crate) const fn may_pass(error: &CallError) -> bool {
-    match error {
-        CallError::Busy { .. }
-        | CallError::Unavailable(_)
-        | CallError::TimedOut(_)
-        | CallError::Failed { .. }
-        | CallError::Truncated
-        | CallError::Malformed => true,
-        CallError::UnknownModel(_)
-        | CallError::InvalidPrompt(_)
-        | CallError::Rejected { .. }
-        | CallError::ContextTooLong
-        | CallError::ContentFiltered
-        | CallError::Configuration { .. }
-        | CallError::EmptyAnswer
-        | CallError::UnsupportedFinish(_)
-        | CallError::TooLarge => false,
-    }
+/// Whether the same call, to the same provider, may go better another time: the provider was busy, or does not work just now.
+pub(crate) fn may_pass(error: &CallError) -> bool {
+    matches!(error, CallError::Busy { .. }) || Verdict::of(error) == Verdict::Fails
 }
 
 /// The rest before the same provider is asked again, after its failure of this attempt, from 1: what it asks for, else any time

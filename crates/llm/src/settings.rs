@@ -201,6 +201,8 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -242,5 +244,17 @@ mod tests {
     fn an_unknown_setting_is_refused_by_name() {
         let refused = serde_json::from_str::<Settings>(r#"{"temperatur": 1}"#).unwrap_err().to_string();
         assert!(refused.contains("temperatur"), "{refused}");
+    }
+
+    #[test]
+    fn what_is_said_goes_over_what_is_usual() {
+        let read = |settings| serde_json::from_value::<Settings>(settings).unwrap();
+        let tool =
+            |name: &str| json!({ "name": name, "description": null, "parameters": null, "strict": null });
+        let usual = read(json!({ "temperature": 1.0, "tools": [tool("a")], "extra": { "a": 1 } }));
+        let said = read(json!({ "seed": 1, "tools": [tool("b")], "tool_choice": "auto" }));
+        let merged = json!({ "temperature": 1.0, "seed": 1, "tools": [tool("b")], "tool_choice": "auto",
+            "extra": { "a": 1 } });
+        assert_eq!(serde_json::to_value(said.over(&usual)).unwrap(), merged, "tools are not added to tools");
     }
 }

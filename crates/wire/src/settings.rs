@@ -204,24 +204,6 @@ impl Settings {
             }
         }
     }
-
-    /// These settings, with those of `base` where these say nothing. Each is taken as a whole: tools are not added to tools.
-    pub fn over(self, base: &Self) -> Self {
-        Self {
-            temperature: self.temperature.or(base.temperature),
-            top_p: self.top_p.or(base.top_p),
-            max_tokens: self.max_tokens.or(base.max_tokens),
-            stop: self.stop.or_else(|| base.stop.clone()),
-            seed: self.seed.or(base.seed),
-            presence_penalty: self.presence_penalty.or(base.presence_penalty),
-            frequency_penalty: self.frequency_penalty.or(base.frequency_penalty),
-            reasoning_effort: self.reasoning_effort.or(base.reasoning_effort),
-            tools: self.tools.or_else(|| base.tools.clone()),
-            tool_choice: self.tool_choice.or_else(|| base.tool_choice.clone()),
-            response_format: self.response_format.or_else(|| base.response_format.clone()),
-            extra: self.extra.or_else(|| base.extra.clone()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -339,14 +321,5 @@ mod tests {
         for name in fields["properties"].as_object().unwrap().keys().filter(|name| *name != "extra") {
             assert!(RESERVED.contains(&name.as_str()), "{name} has a field of its own");
         }
-    }
-
-    #[test]
-    fn settings_of_a_message_go_over_those_of_its_conversation() {
-        let base = read(&json!({ "temperature": 1.0, "tools": [tool("a")], "extra": { "a": 1 } })).unwrap();
-        let over = read(&json!({ "seed": 1, "tools": [tool("b")], "tool_choice": "auto" })).unwrap();
-        let merged = json!({ "temperature": 1.0, "seed": 1, "tools": [tool("b")], "tool_choice": "auto",
-            "extra": { "a": 1 } });
-        assert_eq!(serde_json::to_value(over.over(&base)).unwrap(), merged);
     }
 }

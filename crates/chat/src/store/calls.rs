@@ -1,6 +1,5 @@
 //! Calls to providers, as far as the outcome of their turn does not tell of them.
 
-use llm::Gateway;
 use serde::Deserialize;
 use serde_json::Value;
 use wire::{Call, CallStatus, TurnId};
@@ -163,6 +162,12 @@ pub struct Wanted {
     pub older_s: i32,
     /// And at most.
     pub younger_s: i32,
+    /// Of providers that can be asked by their own id of a call.
+    pub by_own_id: Vec<String>,
+    /// And of those that can be asked by ours.
+    pub by_call_id: Vec<String>,
+    /// Where the provider is not known: of models that such a one serves.
+    pub models: Vec<String>,
     /// Not more than these.
     pub most: i64,
 }
@@ -221,11 +226,9 @@ impl Store {
         .map(drop)
     }
 
-    /// Calls of which only an estimate is known, or less, and whose providers can be asked about them; the oldest first.
-    pub async fn unsettled(&self, wanted: &Wanted, gateway: &Gateway) -> sqlx::Result<Vec<Unsettled>> {
-        let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
-        let (by_own_id, _) = gateway.accountable(true);
-        let (by_call_id, models) = gateway.accountable(false);
+    /// Calls of which only an estimate is known, or less, and whose providers can be asked about them; in no order, so that
+    /// those of which nobody will ever tell do not stand before the others.
+    pub async fn unsettled(&self, wanted: &Wanted) -> sqlx::Result<Vec<Unsettled>> {
         let rows = sqlx::query!(
             r#"with untold as (
                    select c.turn_id, c.number, c.created_at, t.model, coalesce(c.provider, g.provider) as provider,
@@ -245,14 +248,14 @@ impl Store {
                from untold
                where (provider = any ($4) and generation_id is not null)
                   or provider = any ($5) or (provider is null and model = any ($6))
-               order by created_at
+               order by random()
                limit $7"#,
             &wanted.partitions,
             f64::from(wanted.older_s),
             f64::from(wanted.younger_s),
-            &owned(by_own_id),
-            &owned(by_call_id),
-            &owned(models),
+            &wanted.by_own_id,
+            &wanted.by_call_id,
+            &wanted.models,
             wanted.most,
         )
         .fetch_all(&self.pool)

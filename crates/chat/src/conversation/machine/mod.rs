@@ -68,7 +68,7 @@ pub enum Ended {
     Refused(Fault),
     /// Before a provider was asked: all rest, for this reason and for this time.
     Waiting(Fault, Duration),
-    /// Before a provider was asked, for want of the database.
+    /// Before a provider was asked: for want of the database, or as it was told to stop.
     NotMade,
     /// It was cut by a failure of ours.
     Died(String),
@@ -295,7 +295,7 @@ impl Machine {
                 self.turns.extend(open.enumerate().map(|(place, turn)| match place {
                     0 => turn,
                     // They run one after the other, so no call was made for those behind the first.
-                    _ => HeldTurn { attempts: 0, ..turn },
+                    _ => HeldTurn { attempts: 0, made: 0, ..turn },
                 }));
                 Stage::Ready(Known { user: history.user, next_seq: history.next_seq, window })
             }

@@ -88,9 +88,12 @@ impl Machine {
     }
 
     pub(super) fn attempt_recorded(&mut self, id: TurnId, attempt: Attempt, now: OffsetDateTime) {
-        let Some(turn) = self.turns.front().filter(|turn| turn.id == id) else { return };
+        let Some(turn) = self.turns.front_mut().filter(|turn| turn.id == id) else { return };
         if !matches!(turn.phase, Phase::Recording) {
             return;
+        }
+        if matches!(attempt, Attempt::Known) {
+            turn.made = turn.attempts;
         }
         match attempt {
             Attempt::Fenced => self.ask(Effect::Abandon),
@@ -128,6 +131,9 @@ impl Machine {
             return;
         }
         turn.told = told.max(turn.told);
+        if !matches!(ended, Ended::NotMade | Ended::Refused(_) | Ended::Waiting(..)) {
+            turn.made = turn.attempts;
+        }
         if turn.cancelled || self.deleted {
             return self.ended_unwanted(place, ended, now);
         }
@@ -145,15 +151,11 @@ impl Machine {
             Ended::Waiting(fault, wait) => {
                 let since = *turn.waiting_since.get_or_insert(now);
                 if now + wait > since + WAITS_WITHIN {
-                    turn.attempts -= 1;
                     return self.finish(place, Ending::Failed(fault), now);
                 }
                 self.rest(place, Next::Call, wait);
             }
-            Ended::Refused(fault) => {
-                turn.attempts -= 1;
-                self.finish(place, Ending::Failed(fault), now);
-            }
+            Ended::Refused(fault) => self.finish(place, Ending::Failed(fault), now),
             Ended::NotMade => self.rest(place, Next::Call, REST),
             Ended::Died(reason) => {
                 turn.failure = Some(reason);
@@ -248,7 +250,7 @@ impl Machine {
             ownership: self.terms.ownership,
             seq: turn.seq,
             user_message: turn.user_message,
-            attempts: turn.attempts,
+            attempts: turn.made,
             ending,
             finished_at: now,
         };

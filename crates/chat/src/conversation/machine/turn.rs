@@ -114,8 +114,10 @@ pub struct HeldTurn {
     pub settings: Settings,
     /// The prompt that goes first.
     pub opening: Option<Opening>,
-    /// Calls to the provider that were, or may have been, made.
+    /// The number of the last call, made or about to be.
     pub attempts: i16,
+    /// That of the last one that was, or may have been, made.
+    pub made: i16,
     /// Why the last one was cut, as far as it is known.
     pub failure: Option<String>,
     /// When the first of them failed that was made here.
@@ -148,6 +150,7 @@ impl HeldTurn {
             settings: accepted.settings,
             opening: accepted.opening,
             attempts: 0,
+            made: 0,
             failure: None,
             failing_since: None,
             waiting_since: None,
@@ -173,6 +176,7 @@ impl HeldTurn {
             settings: open.settings,
             opening: open.opening,
             attempts: open.attempts,
+            made: open.attempts,
             failure: None,
             failing_since: None,
             waiting_since: None,

@@ -37,6 +37,8 @@ pub struct World {
     stopped: bool,
     turns: BTreeMap<i64, NewTurn>,
     attempts: HashMap<TurnId, i16>,
+    /// Nobody knows of some attempt whether it came to its call.
+    doubtful: bool,
     outcomes: HashMap<TurnId, Outcome>,
     cancels: HashSet<TurnId>,
     deleted: bool,
@@ -59,12 +61,14 @@ impl World {
             stopped: false,
             turns: BTreeMap::new(),
             attempts: HashMap::new(),
+            doubtful: false,
             outcomes: HashMap::new(),
             cancels: HashSet::new(),
             deleted: false,
             calls: HashMap::new(),
         };
         world.begin();
+        world.doubtful = false;
         world
     }
 
@@ -73,6 +77,7 @@ impl World {
         let (id, failures) = (self.id, self.failures);
         self.machine = Machine::new(Terms { id, ownership, messages_max: 6, bytes_max: 10_000, failures });
         self.stopped = false;
+        self.doubtful = true;
         let effects = self.machine.start();
         self.take(effects);
     }
@@ -320,6 +325,7 @@ impl World {
                     self.attempts.insert(turn, number);
                 }
                 let attempt = if known || luck % 8 == 7 { Attempt::Known } else { Attempt::Recorded };
+                self.doubtful |= attempt == Attempt::Known;
                 Event::AttemptRecorded(turn, attempt)
             }
             Effect::Call(call) => {
@@ -336,6 +342,10 @@ impl World {
             Effect::Write(outcome) => {
                 let turn = outcome.turn;
                 let first = !self.outcomes.contains_key(&turn);
+                let made = self.calls.get(&turn).and_then(|calls| calls.last()).copied().unwrap_or_default();
+                // Only what is stored tells.
+                assert!(!first || outcome.attempts >= made, "every call is told of");
+                assert!(!first || self.doubtful || outcome.attempts == made, "and no call that was not made");
                 self.outcomes.entry(turn).or_insert(*outcome);
                 let known = first && luck % 4 != 3;
                 Event::Recorded(turn, if known { Ok(()) } else { Err(WriteError::Nothing) })
