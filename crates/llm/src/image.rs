@@ -17,6 +17,11 @@ pub struct Image {
     pub detail: Option<ImageDetail>,
 }
 
+/// The media type and the base64 of an image that is in its address itself.
+pub(crate) fn inline(url: &str) -> Option<(&str, &str)> {
+    url.strip_prefix("data:")?.split_once(";base64,")
+}
+
 /// How closely to look at an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

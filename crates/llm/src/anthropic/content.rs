@@ -1,10 +1,12 @@
 //! What a message says: its text as it is, or in blocks where there are images.
 
-use std::borrow::Cow;
-
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
-use crate::{image::Images, prompt::Message, text::Text};
+use crate::{
+    image::{Images, inline},
+    prompt::Message,
+    text::Text,
+};
 
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -42,9 +44,8 @@ impl Serialize for Blocks<'_> {
         let Self(images, text) = *self;
         let mut blocks = serializer.serialize_seq(Some(images.len() + 1))?;
         for image in images.iter() {
-            let plain: Cow<'_, str> = image.url.plain();
-            let data = plain.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
-            let source = match data {
+            let plain = image.url.plain();
+            let source = match inline(&plain) {
                 Some((media_type, data)) => Source::Base64 { media_type, data },
                 None => Source::Url { url: &image.url },
             };

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
-use crate::{prompt::Message, text::Text};
+use crate::{image::inline, prompt::Message, text::Text};
 
 /// The images, then the text: so the models see best. How closely they look cannot be said.
 pub(super) struct Parts<'a>(pub &'a Message);
@@ -30,8 +30,7 @@ impl Serialize for Parts<'_> {
         let mut parts = serializer.serialize_seq(Some(images.len() + 1))?;
         for image in images {
             let plain = image.url.plain();
-            let data = plain.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
-            parts.serialize_element(&match data {
+            parts.serialize_element(&match inline(&plain) {
                 Some((mime_type, data)) => Part::InlineData { mime_type, data },
                 None => Part::FileData { file_uri: &image.url },
             })?;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     ask::{KEY, PATIENT, answer, gateway_to, simulator},
-    dialects::{Dialect, TEXT, dialects},
+    dialects::{TEXT, dialect},
     raw::Raw,
 };
 
@@ -13,13 +13,9 @@ fn gateway(base_url: String) -> Gateway {
     gateway_to(ProviderKind::Anthropic, base_url, PATIENT)
 }
 
-fn dialect() -> Dialect {
-    dialects().into_iter().find(|dialect| dialect.kind == ProviderKind::Anthropic).unwrap()
-}
-
 #[tokio::test]
 async fn a_request_has_instructions_beside_the_messages() {
-    let raw = Raw::streaming(dialect().recorded).await;
+    let raw = Raw::streaming(dialect(ProviderKind::Anthropic).recorded).await;
     answer(&gateway(raw.base_url()), "hi").await.unwrap();
     let request = raw.requests().remove(0);
     assert!(request.starts_with("POST /v1/messages HTTP/1.1\r\n"), "{request}");
@@ -41,7 +37,7 @@ async fn the_reason_of_an_end_is_understood() {
         ("refusal", Err(CallError::ContentFiltered)),
         ("tool_use", Err(CallError::UnsupportedFinish("tool_use"))),
     ] {
-        let raw = Raw::streaming(dialect().recorded.replace("end_turn", reason)).await;
+        let raw = Raw::streaming(dialect(ProviderKind::Anthropic).recorded.replace("end_turn", reason)).await;
         let answered = answer(&gateway(raw.base_url()), "hi").await;
         assert_eq!(answered.map(|(_, finish)| finish.reason).map_err(|(_, error)| error), end, "{reason}");
     }

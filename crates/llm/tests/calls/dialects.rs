@@ -30,6 +30,11 @@ pub struct Dialect {
 
 const BUSY: CallError = CallError::Busy { retry_after: None };
 
+/// That of this kind.
+pub fn dialect(kind: ProviderKind) -> Dialect {
+    dialects().into_iter().find(|dialect| dialect.kind == kind).unwrap()
+}
+
 /// One row for each kind.
 pub fn dialects() -> [Dialect; 6] {
     [completions(), openai(), openrouter(), ollama(), anthropic(), gemini()]

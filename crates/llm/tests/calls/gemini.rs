@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     ask::{KEY, PATIENT, answer, gateway_to, prompt, read, simulator},
-    dialects::{Dialect, TEXT, dialects},
+    dialects::{TEXT, dialect},
     raw::Raw,
     simulator::client,
 };
@@ -15,13 +15,9 @@ fn gateway(base_url: String) -> Gateway {
     gateway_to(ProviderKind::Gemini, base_url, PATIENT)
 }
 
-fn dialect() -> Dialect {
-    dialects().into_iter().find(|dialect| dialect.kind == ProviderKind::Gemini).unwrap()
-}
-
 #[tokio::test]
 async fn a_request_has_its_model_in_the_address() {
-    let raw = Raw::streaming(dialect().recorded).await;
+    let raw = Raw::streaming(dialect(ProviderKind::Gemini).recorded).await;
     answer(&gateway(raw.base_url()), "hi").await.unwrap();
     let request = raw.requests().remove(0);
     let line = "POST /v1/models/theirs:streamGenerateContent?alt=sse HTTP/1.1\r\n";
@@ -46,7 +42,7 @@ async fn the_reason_of_an_end_is_understood() {
         ("RECITATION", Err(CallError::ContentFiltered)),
         ("MALFORMED_FUNCTION_CALL", Err(CallError::UnsupportedFinish("MALFORMED_FUNCTION_CALL"))),
     ] {
-        let raw = Raw::streaming(dialect().recorded.replace("STOP", reason)).await;
+        let raw = Raw::streaming(dialect(ProviderKind::Gemini).recorded.replace("STOP", reason)).await;
         let answered = answer(&gateway(raw.base_url()), "hi").await;
         assert_eq!(answered.map(|(_, finish)| finish.reason).map_err(|(_, error)| error), end, "{reason}");
     }
